@@ -1,0 +1,75 @@
+# rmsync: built with PGXS against PostgreSQL 15 to 18.
+#
+#   make && sudo make install      build and install
+#   make demo                      see it work, on a throw-away server
+#   make test                      every test, on throw-away servers
+
+EXTENSION   = rmsync
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.control)
+MODULE_big  = rmsync
+OBJS = \
+	src/api.o \
+	src/credentials.o \
+	src/engine.o \
+	src/fernet.o \
+	src/fingerprint.o \
+	src/guc.o \
+	src/http.o \
+	src/intake.o \
+	src/item.o \
+	src/json.o \
+	src/lane.o \
+	src/launcher.o \
+	src/markdown.o \
+	src/netguard.o \
+	src/notion_blocks.o \
+	src/notion_pack.o \
+	src/ratelimit.o \
+	src/retry.o \
+	src/rmsync.o \
+	src/shmem.o \
+	src/store_config.o \
+	src/store_item.o \
+	src/store_queue.o \
+	src/store_record.o \
+	src/target.o \
+	src/target_notion.o \
+	src/target_webhook.o \
+	src/txn.o \
+	src/worker.o
+
+SQL_PARTS  := $(sort $(wildcard sql/[0-9][0-9]_*.sql))
+DATA_built  = rmsync--$(EXTVERSION).sql
+DATA        = $(wildcard sql/rmsync--*--*.sql)
+PG_CPPFLAGS = -I$(srcdir)/src $(shell curl-config --cflags) -DRMSYNC_VERSION='"$(EXTVERSION)"'
+SHLIB_LINK  = $(shell curl-config --libs) -lmd4c
+
+INSTANCE       = --temp-config=test/regress.conf
+REGRESS        = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS   = --inputdir=test --temp-instance=tmp_regress $(INSTANCE) --load-extension=pgcrypto --load-extension=rmsync
+ISOLATION      = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test/isolation --temp-instance=tmp_isolation $(INSTANCE) --load-extension=pgcrypto --load-extension=rmsync
+TAP_TESTS      = 1
+PROVE_TESTS   ?= test/t/*.pl
+EXTRA_CLEAN    = tmp_regress tmp_isolation tmp_stage
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# Must follow the include: Makefile.global resets it.
+PROVE_FLAGS += -I $(srcdir)/test/perl
+
+rmsync--$(EXTVERSION).sql: $(SQL_PARTS) rmsync.control
+	cat $(SQL_PARTS) > $@
+
+# PGXS as Debian ships it tracks no headers.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
+.PHONY: test demo lint
+test:
+	test/run
+demo:
+	test/demo
+lint:
+	test/lint

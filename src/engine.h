@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine.h
+ *	  The engine: fold, dispatch, HTTP, record.  Used by the worker's loop and
+ *	  by CALL rmsync_run().
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_ENGINE_H
+#define RMSYNC_ENGINE_H
+
+typedef struct RmsyncEngine RmsyncEngine;
+
+typedef enum RmsyncEngineState
+{
+	RMSYNC_ENGINE_BUSY,			/* work in flight or due */
+	RMSYNC_ENGINE_IDLE,			/* nothing in flight, nothing due now */
+	RMSYNC_ENGINE_GONE			/* the extension is no longer there: stop */
+} RmsyncEngineState;
+
+/*
+ * Creates the engine of this process.  "foreground": inside CALL, where
+ * ownership of targets is taken only while running.  No transaction may be
+ * open in a worker.
+ */
+extern RmsyncEngine *rmsync_engine_create(bool foreground);
+
+/*
+ * One turn; never waits for the network.  "woken": the work counter changed
+ * since the last turn (fold).  Sets *timeout_ms to when the next turn is due
+ * at the latest (-1 = none).  May throw on database errors; the caller then
+ * aborts the transaction and calls rmsync_engine_recover.
+ */
+extern RmsyncEngineState rmsync_engine_turn(RmsyncEngine *engine, bool woken,
+											long *timeout_ms);
+
+/* Descriptor to wait for besides the latch (see rmsync_http_fd). */
+extern int	rmsync_engine_fd(RmsyncEngine *engine);
+
+/* Targets with due work that no process owns: another worker would help. */
+extern bool rmsync_engine_wants_help(RmsyncEngine *engine);
+
+/* After an error was caught: transfers go on, unsure work is loaded anew. */
+extern void rmsync_engine_recover(RmsyncEngine *engine);
+
+/* After SIGHUP. */
+extern void rmsync_engine_reload(RmsyncEngine *engine);
+
+/*
+ * Flushes finished results in one short transaction and gives up ownership.
+ * Called with interrupts held at exit; lets nothing escape.
+ */
+extern void rmsync_engine_shutdown(RmsyncEngine *engine);
+extern void rmsync_engine_destroy(RmsyncEngine *engine);
+
+/* Earliest time queued work becomes due; 0 = none known. */
+extern TimestampTz rmsync_engine_next_due(RmsyncEngine *engine);
+
+/* Totals since creation. */
+typedef struct RmsyncEngineStat
+{
+	int			in_flight;
+	int			lanes;
+	uint64		requests;
+	uint64		succeeded;
+	uint64		skipped;
+	uint64		retried;
+	uint64		failed;
+	uint64		folded;
+	uint64		bytes_sent;
+	uint64		bytes_received;
+} RmsyncEngineStat;
+
+extern void rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat);
+
+#endif							/* RMSYNC_ENGINE_H */

@@ -1,0 +1,204 @@
+/*-------------------------------------------------------------------------
+ *
+ * item.h
+ *	  What travels: items, their ledger entries, lanes and jobs.
+ *
+ * Plain structs shared by the stores (which fill them), the targets (which
+ * plan with them) and the engine (which carries them).  Nothing here does
+ * I/O, runs SQL or reads a setting.
+ *
+ * An item is one thing of the source that becomes one object at a target:
+ * a notebook, a page, a to-do or a highlight.  A job is what the engine hands
+ * to a target in one go: one item for targets of item granularity (webhook),
+ * or all due items of one notebook (Notion).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_ITEM_H
+#define RMSYNC_ITEM_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#define RMSYNC_HASH_LEN 64		/* hex digits of SHA-256 */
+
+typedef enum RmsyncItemType
+{
+	RMSYNC_NOTEBOOK = 0,		/* 'notebook_metadata' */
+	RMSYNC_PAGE,				/* 'page_text' */
+	RMSYNC_TODO,				/* 'todo' */
+	RMSYNC_HIGHLIGHT,			/* 'highlight' */
+	RMSYNC_ITEM_TYPES
+} RmsyncItemType;
+
+#define RMSYNC_TYPE_BIT(t) (1 << (t))
+
+/* How an item left a job. */
+typedef enum RmsyncOutcome
+{
+	RMSYNC_OUT_NONE = 0,		/* not decided: the job's failure applies */
+	RMSYNC_OUT_SUCCESS,			/* target equals source, ledger says how */
+	RMSYNC_OUT_SKIPPED,			/* already equal, nothing was sent */
+	RMSYNC_OUT_WAIT,			/* source not ready (no text yet): forget it,
+								 * the next change marks it again */
+	RMSYNC_OUT_ITEM_ERROR		/* this item's own fault: attempts count */
+} RmsyncOutcome;
+
+/*
+ * One item as the source views show it.  Strings are UTF-8, NULL where the
+ * source has none; fields a type does not have stay zero.
+ */
+typedef struct RmsyncSource
+{
+	const char *title;			/* notebook: visible name; todo: title */
+	const char *text;			/* page: Markdown; todo: text; highlight:
+								 * corrected or original text */
+	const char *original_text;	/* highlight */
+	const char *note;			/* highlight */
+	const char *path;			/* notebook: folders and own name */
+	const char *document_type;	/* notebook: notebook | pdf | epub */
+	const char *author;			/* notebook */
+	const char *page_id;		/* todo, highlight: item id of their page */
+	int			page_number;	/* 1-based, 0 = none */
+	int			page_count;		/* notebook */
+	bool		completed;		/* todo */
+	bool		has_confidence;
+	double		confidence;
+	TimestampTz modified_at;	/* 0 = unknown */
+	TimestampTz opened_at;		/* notebook, 0 = unknown */
+} RmsyncSource;
+
+/* What the target holds, as far as we know: the row of sync_records. */
+typedef struct RmsyncLedger
+{
+	bool		exists;			/* a row is there (or shall be) */
+	char	   *external_id;	/* NULL = no object yet */
+	char		content_hash[RMSYNC_HASH_LEN + 1];	/* "" = none delivered */
+	char		placement_hash[RMSYNC_HASH_LEN + 1];
+	int			config_epoch;
+	bool		success;		/* status = 'success' */
+	char	   *metadata;		/* JSON object text, NULL = none; the target's
+								 * own notes (block ids and the like) */
+	char	   *intent;			/* JSON object text of a request that may have
+								 * been sent and whose result is not known;
+								 * NULL = none */
+} RmsyncLedger;
+
+typedef struct RmsyncItem
+{
+	RmsyncItemType type;
+	const char *id;				/* page uuid, notebook uuid, to-do id, ... */
+	const char *notebook_uuid;	/* of the item; for a notebook its own id */
+	int64		version;		/* of the queue row; 0 = not queued, loaded as
+								 * context */
+	int			attempt;		/* item errors so far */
+	bool		present;		/* belongs at the target; else delete there */
+	bool		ready;			/* has content to deliver now */
+	bool		forced;			/* deliver even if hashes are equal */
+	RmsyncSource src;
+	char		content_hash[RMSYNC_HASH_LEN + 1];	/* wanted */
+	char		placement_hash[RMSYNC_HASH_LEN + 1];	/* wanted */
+	RmsyncLedger ledger;
+
+	/* set by the target */
+	bool		dirty;			/* ledger changed, to be written at the next
+								 * commit */
+	RmsyncOutcome outcome;
+	char	   *error;			/* user-visible reason, no secrets */
+	const char *error_code;		/* short constant, e.g. "invalid_data" */
+	int			requests;		/* HTTP requests this item took part in */
+	void	   *plan;			/* the target's own per-item state */
+} RmsyncItem;
+
+/* A page of the job's notebook, in notebook order, due or not. */
+typedef struct RmsyncSibling
+{
+	const char *id;				/* page item id */
+	int			page_number;
+	bool		ready;			/* has deliverable text in the source */
+	const char *external_id;	/* from the ledger, NULL = not at the target */
+	RmsyncItem *item;			/* set if the page is among the due items */
+} RmsyncSibling;
+
+typedef enum RmsyncLaneState
+{
+	RMSYNC_LANE_ACTIVE,
+	RMSYNC_LANE_PAUSED,
+	RMSYNC_LANE_AUTH,
+	RMSYNC_LANE_QUOTA,
+	RMSYNC_LANE_HELD
+} RmsyncLaneState;
+
+/* What a target may know of its lane. */
+typedef struct RmsyncLaneInfo
+{
+	int64		lane_id;
+	int64		user_id;
+	const char *target_name;
+	int			config_epoch;
+	Jsonb	   *config;			/* decrypted; lives in a wiped context */
+	char	   *remote;			/* JSON object text: what the target learned
+								 * about the service (ids, limits), NULL = {} */
+} RmsyncLaneInfo;
+
+/* Why a job stopped before all its items had an outcome. */
+typedef enum RmsyncFailScope
+{
+	RMSYNC_FAIL_NONE = 0,
+	RMSYNC_FAIL_ITEM,			/* count an attempt on the undecided items */
+	RMSYNC_FAIL_GROUP,			/* the undecided items sleep for delay_ms, no
+								 * attempt counted (unknown outcome) */
+	RMSYNC_FAIL_RATE,			/* the lane sleeps for delay_ms */
+	RMSYNC_FAIL_NETWORK,		/* back-off and breaker of lane and target */
+	RMSYNC_FAIL_AUTH,			/* lane state auth */
+	RMSYNC_FAIL_QUOTA,			/* lane state quota */
+	RMSYNC_FAIL_HELD			/* lane state held */
+} RmsyncFailScope;
+
+typedef struct RmsyncFailure
+{
+	RmsyncFailScope scope;
+	int			delay_ms;		/* 0 = the engine's own back-off */
+	const char *code;			/* constant, e.g. "rate_limit" */
+	char	   *message;		/* no secrets; NULL = code */
+} RmsyncFailure;
+
+typedef struct RmsyncJob
+{
+	MemoryContext cxt;			/* everything of the job; gone at its end */
+	RmsyncLaneInfo *lane;
+	const char *group_key;		/* notebook uuid or item key */
+	RmsyncItem *notebook;		/* notebook granularity: always set */
+	RmsyncItem **items;			/* due items (may include the notebook) */
+	int			nitems;
+	RmsyncSibling *siblings;	/* notebook granularity: all live pages */
+	int			nsiblings;
+	void	   *state;			/* the target's state machine */
+	bool		remote_dirty;	/* lane->remote changed: write at next commit */
+	RmsyncFailure fail;
+	int			requests;		/* sent so far */
+	int			delay_ms;		/* of the last RMSYNC_STEP_DELAY */
+} RmsyncJob;
+
+/* SQL spelling of the item types, and back; -1 if unrecognized. */
+extern const char *rmsync_item_type_name(RmsyncItemType type);
+extern int	rmsync_item_type_parse(const char *name);
+
+/* SQL spelling of the lane states, and back (ACTIVE if unrecognized). */
+extern const char *rmsync_lane_state_name(RmsyncLaneState state);
+extern RmsyncLaneState rmsync_lane_state_parse(const char *name);
+
+/*
+ * Stops the job: the undecided items get the consequence of "scope".
+ * "message" is copied into the job's context; may be NULL.
+ */
+extern void rmsync_job_fail(RmsyncJob *job, RmsyncFailScope scope,
+							int delay_ms, const char *code,
+							const char *message);
+
+/* Decides one item; "error" (may be NULL) is copied into the job's context. */
+extern void rmsync_item_done(RmsyncJob *job, RmsyncItem *item,
+							 RmsyncOutcome outcome, const char *code,
+							 const char *error);
+
+#endif							/* RMSYNC_ITEM_H */

@@ -1,0 +1,93 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_blocks.h
+ *	  Document tree to Notion blocks, and blocks to requests of legal size.
+ *
+ * notion_blocks.c renders; notion_pack.c splits.  Pure: no SPI, curl or GUC.
+ * Limits: contracts/notion.md 2.1.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_NOTION_BLOCKS_H
+#define RMSYNC_NOTION_BLOCKS_H
+
+#include "document.h"
+#include "lib/stringinfo.h"
+
+/*
+ * One Notion block to be.  "head" is the JSON of the block without its
+ * children, open at the place where they go:  head + [,"children":[...]] +
+ * tail.  Every block is legal in itself (<= 2000 UTF-16 units per text item,
+ * <= 100 items per rich_text; longer text became sibling blocks).
+ */
+typedef struct NotionBlock
+{
+	struct NotionBlock *next;	/* sibling */
+	struct NotionBlock *children;
+	char	   *head;			/* {"type":"toggle","toggle":{"rich_text":[..] */
+	char	   *tail;			/* }} */
+	int			nchildren;
+	int			total;			/* blocks in this subtree, itself included */
+	int			height;			/* tiers in this subtree, itself = 1 */
+	size_t		bytes;			/* JSON bytes of this subtree */
+	bool		atomic;			/* must be created together with its children
+								 * (table and its rows) */
+	char	   *id;				/* once created: Notion's id */
+	bool		created;
+} NotionBlock;
+
+/* Renders a document.  Returns the first block, NULL for an empty document. */
+extern NotionBlock *rmsync_notion_render(const RmsyncDocument *doc);
+
+/*
+ * The toggle a page of the notebook becomes: title in bold whose text links
+ * to "marker" (NULL = no link), children = the page's blocks.
+ */
+extern NotionBlock *rmsync_notion_toggle(const char *title, const char *marker,
+										 NotionBlock *children);
+
+/* Appends rich_text array JSON for plain text, split at 2000 UTF-16 units. */
+extern void rmsync_notion_rich_text(StringInfo buf, const char *text,
+									const char *link, int style);
+
+/* UTF-16 code units of valid UTF-8. */
+extern int	rmsync_utf16_length(const char *text, size_t len);
+
+/*
+ * Packing.  A batch is one PATCH /blocks/{parent}/children.  Limits per
+ * request: 100 top-level, 100 per children array, 1000 blocks, 450 000 bytes,
+ * 3 tiers counted from the appended blocks (top + two levels of nesting);
+ * and a create of a page counts the page's children as top level.
+ *
+ * rmsync_notion_pack_append writes the longest prefix of the sibling list
+ * starting at "first" that fits one request into "body" (a complete
+ * {"children":[...]} with optional position) and returns the first sibling
+ * that did not fit.  A block that does not fit with all its descendants is
+ * written with as much of its subtree as fits; *whole tells if everything
+ * written was complete.  Blocks written get created = true; the caller fills
+ * their ids and comes back for descendants with created = false.
+ */
+typedef struct NotionPosition
+{
+	enum
+	{
+		NOTION_AT_END, NOTION_AT_START, NOTION_AFTER
+	}			kind;
+	const char *after_id;		/* NOTION_AFTER */
+} NotionPosition;
+
+extern NotionBlock *rmsync_notion_pack_append(NotionBlock *first,
+											  const NotionPosition *position,
+											  StringInfo body, int *nwritten,
+											  bool *whole);
+
+/*
+ * First block (depth-first) that was created but has children not created
+ * yet: the next parent to append to.  NULL = the subtree is complete.  Its id
+ * may still be NULL: then the children of its own parent (*parent, always
+ * with an id) must be listed to learn it.
+ */
+extern NotionBlock *rmsync_notion_next_open(NotionBlock *root,
+											NotionBlock **parent);
+
+#endif							/* RMSYNC_NOTION_BLOCKS_H */

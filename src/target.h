@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ *
+ * target.h
+ *	  The contract between the engine and a target.
+ *
+ * A target does no I/O: it plans requests and reads responses.  All its
+ * functions run outside any transaction, in the job's memory context, and
+ * must not throw for anything the service or the source can contain (they
+ * decide the item or fail the job instead).
+ *
+ * Life of a job:
+ *
+ *	begin -> next -> { REQUEST -> response -> next
+ *					 | COMMIT  -> (ledger rows of dirty items, the lane's
+ *								   remote notes and all decided items are
+ *								   durable) -> next
+ *					 | DELAY   -> (job->delay_ms later) -> next }* -> DONE
+ *
+ * The engine takes one rate token per REQUEST, stops a job whose fail.scope
+ * is set, and applies that failure to the items without an outcome.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_TARGET_H
+#define RMSYNC_TARGET_H
+
+#include "http.h"
+#include "item.h"
+
+typedef enum RmsyncStep
+{
+	RMSYNC_STEP_REQUEST,		/* *request is filled: send it */
+	RMSYNC_STEP_COMMIT,			/* make dirty ledgers and remote durable */
+	RMSYNC_STEP_DELAY,			/* call next again after job->delay_ms */
+	RMSYNC_STEP_DONE			/* every item has an outcome or fail is set */
+} RmsyncStep;
+
+typedef enum RmsyncGranularity
+{
+	RMSYNC_PER_ITEM,			/* a job is one item */
+	RMSYNC_PER_NOTEBOOK			/* a job is all due items of a notebook, and
+								 * at most one is in flight per notebook */
+} RmsyncGranularity;
+
+typedef struct RmsyncTargetLimits
+{
+	double		requests_per_second;	/* steady refill; 0 = unlimited */
+	int			burst;			/* bucket size in requests */
+	int			jobs_per_lane;	/* in flight at once for one user */
+} RmsyncTargetLimits;
+
+typedef struct RmsyncTarget
+{
+	const char *name;			/* 'notion' */
+	const char *title;			/* 'Notion' */
+	int			item_types;		/* RMSYNC_TYPE_BIT()s it can take */
+	RmsyncGranularity granularity;
+	RmsyncTargetLimits limits;
+	const char *config_schema;	/* JSON Schema text, for rmsync_targets() */
+
+	/*
+	 * MUST be set.  Checks a configuration.  Returns NULL if it is good, else
+	 * a palloc'd message that names the field (errdetail style), never its
+	 * secret value.  *hint may be set.
+	 */
+	char	   *(*check_config) (Jsonb *config, char **hint);
+
+	/* MAY be NULL.  Item types this configuration asks for (subset). */
+	int			(*wanted_types) (Jsonb *config);
+
+	/* MAY be NULL.  Limits for this configuration and learned remote notes. */
+	void		(*lane_limits) (Jsonb *config, const char *remote,
+								RmsyncTargetLimits *limits);
+
+	/* MUST be set. */
+	void		(*begin) (RmsyncJob *job);
+	RmsyncStep	(*next) (RmsyncJob *job, RmsyncHttpRequest *request);
+	void		(*response) (RmsyncJob *job,
+							 const RmsyncHttpResponse *response);
+} RmsyncTarget;
+
+/* NULL-terminated registry, and look-up by name (NULL if unknown). */
+extern const RmsyncTarget *const rmsync_targets[];
+extern const RmsyncTarget *rmsync_target_find(const char *name);
+
+extern const RmsyncTarget rmsync_target_notion;
+extern const RmsyncTarget rmsync_target_webhook;
+
+#endif							/* RMSYNC_TARGET_H */
