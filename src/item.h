@@ -66,6 +66,7 @@ typedef struct RmsyncSource
 	double		confidence;
 	TimestampTz modified_at;	/* 0 = unknown */
 	TimestampTz opened_at;		/* notebook, 0 = unknown */
+	TimestampTz written_at;		/* to-do, highlight: when written; 0 = unknown */
 } RmsyncSource;
 
 /* What the target holds, as far as we know: the row of sync_records. */
@@ -73,6 +74,8 @@ typedef struct RmsyncLedger
 {
 	bool		exists;			/* a row is there (or shall be) */
 	char	   *external_id;	/* NULL = no object yet */
+	char	   *notebook_uuid;	/* where the object stands; differs from the
+								 * item's when the page moved */
 	char		content_hash[RMSYNC_HASH_LEN + 1];	/* "" = none delivered */
 	char		placement_hash[RMSYNC_HASH_LEN + 1];
 	int			config_epoch;
@@ -89,6 +92,7 @@ typedef struct RmsyncItem
 	RmsyncItemType type;
 	const char *id;				/* page uuid, notebook uuid, to-do id, ... */
 	const char *notebook_uuid;	/* of the item; for a notebook its own id */
+	int64		queue_id;		/* of the queue row */
 	int64		version;		/* of the queue row; 0 = not queued, loaded as
 								 * context */
 	int			attempt;		/* item errors so far */

@@ -1,0 +1,190 @@
+/*-------------------------------------------------------------------------
+ *
+ * store_config.c
+ *	  SQL of the lanes, the instance check and the leases on targets.
+ *
+ * Called by the engine inside its short transactions.  Configurations are
+ * read and written as Fernet tokens only; decryption is credentials.c's.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "store.h"
+
+/* First key of our advisory locks: "rmsy" in ASCII. */
+#define LEASE_CLASS 0x726d7379
+
+bool
+rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
+{
+	static RmsyncPlan plan = {
+		"SELECT user_id, target_name, is_enabled, state, config_encrypted,"
+		" backup_config_encrypted, remote::text, config_epoch, fail_streak,"
+		" CASE WHEN blocked_until > pg_catalog.now()"
+		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
+		" ELSE 0 END, total_items_synced"
+		" FROM rmsync.integration_configs WHERE id = $1",
+		1,
+		{ INT8OID }
+	};
+	Datum		values[1];
+	char	   *state;
+
+	values[0] = Int64GetDatum(lane_id);
+	if (rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) == 0)
+		return false;
+	row->lane_id = lane_id;
+	row->user_id = rmsync_spi_int64(0, 1, 0);
+	row->target_name = rmsync_spi_text(cxt, 0, 2);
+	row->enabled = rmsync_spi_bool(0, 3);
+	state = rmsync_spi_text(cxt, 0, 4);
+	row->state = rmsync_lane_state_parse(state);
+	row->config = rmsync_spi_text(cxt, 0, 5);
+	row->backup = rmsync_spi_text(cxt, 0, 6);
+	row->remote = rmsync_spi_text(cxt, 0, 7);
+	row->config_epoch = rmsync_spi_int(0, 8, 1);
+	row->fail_streak = rmsync_spi_int(0, 9, 0);
+	row->blocked_ms = rmsync_spi_int64(0, 10, 0);
+	row->synced = rmsync_spi_int64(0, 11, 0);
+	return true;
+}
+
+void
+rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
+						const char *reason)
+{
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
+		" state_since = pg_catalog.now(), updated_at = pg_catalog.now()"
+		" WHERE id = $1 AND state <> $2",
+		3,
+		{ INT8OID, TEXTOID, TEXTOID }
+	};
+	Datum		values[3];
+	char		nulls[4] = "   ";
+
+	values[0] = Int64GetDatum(lane_id);
+	values[1] = CStringGetTextDatum(rmsync_lane_state_name(state));
+	if (reason != NULL)
+		values[2] = CStringGetTextDatum(reason);
+	else
+		nulls[2] = 'n';
+	rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE);
+}
+
+void
+rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms, int fail_streak)
+{
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs SET fail_streak = $3,"
+		" blocked_until = CASE WHEN $2 > 0"
+		" THEN pg_catalog.now() + $2 * interval '1 millisecond' END"
+		" WHERE id = $1",
+		3,
+		{ INT8OID, INT8OID, INT4OID }
+	};
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(lane_id);
+	values[1] = Int64GetDatum(blocked_ms);
+	values[2] = Int32GetDatum(fail_streak);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
+rmsync_store_lane_remote(int64 lane_id, int epoch, const char *remote)
+{
+	/* Notes learned for an earlier destination must not survive a change. */
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs SET remote = $3::jsonb"
+		" WHERE id = $1 AND config_epoch = $2",
+		3,
+		{ INT8OID, INT4OID, TEXTOID }
+	};
+	Datum		values[3];
+	char		nulls[4] = "   ";
+
+	values[0] = Int64GetDatum(lane_id);
+	values[1] = Int32GetDatum(epoch);
+	if (remote != NULL)
+		values[2] = CStringGetTextDatum(remote);
+	else
+		nulls[2] = 'n';
+	rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE);
+}
+
+void
+rmsync_store_lane_synced(int64 lane_id, int items, int jobs)
+{
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs"
+		" SET last_synced_at = pg_catalog.clock_timestamp(),"
+		" total_items_synced = total_items_synced + $2,"
+		" sync_count = sync_count + $3 WHERE id = $1",
+		3,
+		{ INT8OID, INT4OID, INT4OID }
+	};
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(lane_id);
+	values[1] = Int32GetDatum(items);
+	values[2] = Int32GetDatum(jobs);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
+rmsync_store_lane_swap(int64 lane_id)
+{
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs"
+		" SET config_encrypted = backup_config_encrypted,"
+		" backup_config_encrypted = config_encrypted,"
+		" updated_at = pg_catalog.now()"
+		" WHERE id = $1 AND backup_config_encrypted IS NOT NULL",
+		1,
+		{ INT8OID }
+	};
+	Datum		values[1];
+
+	values[0] = Int64GetDatum(lane_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+bool
+rmsync_store_instance_ok(void)
+{
+	static RmsyncPlan plan = {
+		"SELECT rmsync.instance_matches()", 0, { 0 }
+	};
+
+	return rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT) == 1 &&
+		rmsync_spi_bool(0, 1);
+}
+
+static int32
+lease_key(const char *target_name)
+{
+	return (int32) DatumGetUInt32(hash_any((const unsigned char *) target_name,
+										   strlen(target_name)));
+}
+
+bool
+rmsync_store_lease(const char *target_name)
+{
+	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_lock_int4,
+											Int32GetDatum(LEASE_CLASS),
+											Int32GetDatum(lease_key(target_name))));
+}
+
+void
+rmsync_store_unlease(const char *target_name)
+{
+	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_CLASS),
+						Int32GetDatum(lease_key(target_name)));
+}
