@@ -9,8 +9,16 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_fingerprint.o \
+	src/api_markdown.o \
+	src/api_preview.o \
+	src/api_process.o \
 	src/credentials.o \
+	src/dbhook.o \
 	src/engine.o \
+	src/engine_job.o \
+	src/engine_load.o \
+	src/engine_record.o \
 	src/fernet.o \
 	src/fingerprint.o \
 	src/guc.o \

@@ -112,6 +112,11 @@ typedef struct RmsyncItem
 	const char *error_code;		/* short constant, e.g. "invalid_data" */
 	int			requests;		/* HTTP requests this item took part in */
 	void	   *plan;			/* the target's own per-item state */
+
+	/* the engine's */
+	bool		recorded;		/* outcome is durable already */
+	bool		stays;			/* a newer version is in the queue */
+	bool		was_delivered;	/* ledger had an object or hash when loaded */
 } RmsyncItem;
 
 /* A page of the job's notebook, in notebook order, due or not. */

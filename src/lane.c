@@ -129,7 +129,6 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
 	lane->info.remote = row->remote ? MemoryContextStrdup(lane->cxt, row->remote)
 		: NULL;
 	lane->config_token = MemoryContextStrdup(lane->cxt, row->config);
-	lane->backup_tried = false;
 	if (!decrypt_config(lane, row->config))
 	{
 		if (row->state == RMSYNC_LANE_ACTIVE)

@@ -89,8 +89,8 @@ extern int	rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority,
 							   int64 seq, const char *notebook, int limit,
 							   RmsyncQueueRow **rows);
 
-/* Removes a finished row unless a newer version came in meanwhile. */
-extern void rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item);
+/* Removes a finished row; false if a newer version came in meanwhile. */
+extern bool rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item);
 
 /*
  * Lets a row sleep, or marks it failed.  With "any_version" also if a newer
@@ -106,6 +106,13 @@ extern void rmsync_store_queue_later(int64 lane_id, const RmsyncItem *item,
 /* Fills source, ledger and hashes of items of one lane. */
 extern void rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
 							  RmsyncItem **items, int nitems);
+
+/*
+ * The same for items that are jobs of their own: everything of an item is
+ * allocated in the memory context the item itself lives in.
+ */
+extern void rmsync_store_load_each(const RmsyncLaneInfo *lane,
+								   RmsyncItem **items, int nitems);
 
 /*
  * Loads a notebook (never NULL; present = false if it is not there) and all
@@ -165,6 +172,16 @@ extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
 extern void rmsync_store_lane_remote(int64 lane_id, int epoch,
 									 const char *remote);
 extern void rmsync_store_lane_synced(int64 lane_id, int items, int jobs);
+
+/* The stored Fernet token of a connection, NULL = none. */
+extern char *rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
+									 const char *target_name);
+
+/* Writes a connection; returns it as JSON text without secrets. */
+extern char *rmsync_store_connect(int64 user_id, const char *target_name,
+								  const char *token, int item_types,
+								  char granularity, bool new_destination,
+								  bool backup);
 
 /* Puts the backup credential in the place of the active one. */
 extern void rmsync_store_lane_swap(int64 lane_id);

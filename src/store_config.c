@@ -138,6 +138,58 @@ rmsync_store_lane_synced(int64 lane_id, int items, int jobs)
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
+char *
+rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
+						const char *target_name)
+{
+	static RmsyncPlan plan = {
+		"SELECT config_encrypted FROM rmsync.integration_configs"
+		" WHERE user_id = $1 AND target_name = $2",
+		2,
+		{ INT8OID, TEXTOID }
+	};
+	Datum		values[2];
+
+	values[0] = Int64GetDatum(user_id);
+	values[1] = CStringGetTextDatum(target_name);
+	if (rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) == 0)
+		return NULL;
+	return rmsync_spi_text(cxt, 0, 1);
+}
+
+char *
+rmsync_store_connect(int64 user_id, const char *target_name,
+					 const char *token, int item_types, char granularity,
+					 bool new_destination, bool backup)
+{
+	static RmsyncPlan plan = {
+		"SELECT rmsync.store_connection(rmsync.effective_user($1), $2, $3,"
+		" $4, $5, $6, $7)",
+		7,
+		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID }
+	};
+	static RmsyncPlan show = {
+		"SELECT rmsync.integration_json(c)::text"
+		" FROM rmsync.integration_configs c WHERE c.id = $1",
+		1,
+		{ INT8OID }
+	};
+	MemoryContext cxt = CurrentMemoryContext;
+	Datum		values[7];
+
+	values[0] = Int64GetDatum(user_id);
+	values[1] = CStringGetTextDatum(target_name);
+	values[2] = CStringGetTextDatum(token);
+	values[3] = Int32GetDatum(item_types);
+	values[4] = CharGetDatum(granularity);
+	values[5] = BoolGetDatum(new_destination);
+	values[6] = BoolGetDatum(backup);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	values[0] = Int64GetDatum(rmsync_spi_int64(0, 1, 0));
+	rmsync_plan_run(&show, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_text(cxt, 0, 1);
+}
+
 void
 rmsync_store_lane_swap(int64 lane_id)
 {

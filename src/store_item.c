@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "fingerprint.h"
@@ -67,6 +68,10 @@ find_item(RmsyncItem **items, int nitems, RmsyncItemType type, const char *id)
 	return NULL;
 }
 
+/* Where an item's strings go: "cxt", or the item's own context. */
+#define ITEM_CXT(cxt, item) \
+	((cxt) != NULL ? (cxt) : GetMemoryChunkContext(item))
+
 static TimestampTz
 spi_time(uint64 row, int col)
 {
@@ -106,13 +111,13 @@ load_pages(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 			continue;
 		item->present = true;
 		item->src.page_number = rmsync_spi_int(i, 2, 0);
-		item->src.text = rmsync_spi_text(cxt, i, 3);
+		item->src.text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
 		item->ready = rmsync_spi_bool(i, 4) && item->src.text != NULL;
 		item->src.confidence = rmsync_spi_float(i, 5, &isnull);
 		item->src.has_confidence = !isnull;
 		item->src.modified_at = spi_time(i, 6);
-		item->src.title = rmsync_spi_text(cxt, i, 7);
-		item->src.path = rmsync_spi_text(cxt, i, 8);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
+		item->src.path = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
 	}
 }
 
@@ -146,15 +151,15 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 			continue;
 		item->present = true;
 		item->src.page_number = rmsync_spi_int(i, 2, 0);
-		item->src.title = rmsync_spi_text(cxt, i, 3);
-		item->src.text = rmsync_spi_text(cxt, i, 4);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		item->src.text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
 		item->ready = item->src.text != NULL;
 		item->src.completed = rmsync_spi_bool(i, 5);
 		item->src.confidence = rmsync_spi_float(i, 6, &isnull);
 		item->src.has_confidence = !isnull;
 		item->src.modified_at = spi_time(i, 7);
-		item->src.page_id = rmsync_spi_text(cxt, i, 8);
-		item->notebook_uuid = rmsync_spi_text(cxt, i, 9);
+		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+		item->notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
 		item->src.written_at = spi_time(i, 10);
 	}
 }
@@ -191,17 +196,17 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 			continue;
 		item->present = true;
 		item->src.page_number = rmsync_spi_int(i, 2, 0);
-		item->src.original_text = rmsync_spi_text(cxt, i, 3);
-		corrected = rmsync_spi_text(cxt, i, 4);
+		item->src.original_text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		corrected = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
 		item->src.text = corrected && corrected[0] ? corrected
 			: item->src.original_text;
 		item->ready = item->src.text != NULL;
-		item->src.note = rmsync_spi_text(cxt, i, 5);
-		item->src.page_id = rmsync_spi_text(cxt, i, 6);
-		item->notebook_uuid = rmsync_spi_text(cxt, i, 7);
-		item->src.title = rmsync_spi_text(cxt, i, 8);
-		item->src.author = rmsync_spi_text(cxt, i, 9);
-		item->src.document_type = rmsync_spi_text(cxt, i, 10);
+		item->src.note = rmsync_spi_text(ITEM_CXT(cxt, item), i, 5);
+		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 6);
+		item->notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+		item->src.author = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
+		item->src.document_type = rmsync_spi_text(ITEM_CXT(cxt, item), i, 10);
 		item->src.confidence = rmsync_spi_float(i, 11, &isnull);
 		item->src.has_confidence = !isnull;
 		item->src.modified_at = spi_time(i, 12);
@@ -241,10 +246,10 @@ load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 			continue;
 		item->present = true;
 		item->ready = true;
-		item->src.title = rmsync_spi_text(cxt, i, 2);
-		item->src.path = rmsync_spi_text(cxt, i, 3);
-		item->src.document_type = rmsync_spi_text(cxt, i, 4);
-		item->src.author = rmsync_spi_text(cxt, i, 5);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
+		item->src.path = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		item->src.document_type = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
+		item->src.author = rmsync_spi_text(ITEM_CXT(cxt, item), i, 5);
 		item->src.opened_at = spi_time(i, 6);
 		item->src.modified_at = spi_time(i, 7);
 		item->src.page_count = rmsync_spi_int(i, 8, 0);
@@ -292,14 +297,15 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 			continue;
 		status = rmsync_spi_text(CurrentMemoryContext, i, 6);
 		item->ledger.exists = true;
-		item->ledger.external_id = rmsync_spi_text(cxt, i, 2);
+		item->ledger.external_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
 		copy_hash(item->ledger.content_hash, i, 3);
 		copy_hash(item->ledger.placement_hash, i, 4);
 		item->ledger.config_epoch = rmsync_spi_int(i, 5, 0);
 		item->ledger.success = strcmp(status, "success") == 0;
-		item->ledger.metadata = rmsync_spi_text(cxt, i, 7);
-		item->ledger.intent = rmsync_spi_text(cxt, i, 8);
-		item->ledger.notebook_uuid = rmsync_spi_text(cxt, i, 9);
+		item->was_delivered = item->ledger.content_hash[0] != '\0';
+		item->ledger.metadata = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
+		item->ledger.intent = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+		item->ledger.notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
 		if (item->notebook_uuid == NULL)
 			item->notebook_uuid = item->ledger.notebook_uuid;
 	}
@@ -322,6 +328,13 @@ rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
 		if (items[i]->present)
 			rmsync_item_hashes(items[i]);
 	}
+}
+
+void
+rmsync_store_load_each(const RmsyncLaneInfo *lane, RmsyncItem **items,
+					   int nitems)
+{
+	rmsync_store_load(NULL, lane, items, nitems);
 }
 
 RmsyncItem *

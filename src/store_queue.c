@@ -263,7 +263,7 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 	return (int) n;
 }
 
-void
+bool
 rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item)
 {
 	static RmsyncPlan plan = {
@@ -278,7 +278,7 @@ rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item)
 	values[1] = CStringGetTextDatum(rmsync_item_type_name(item->type));
 	values[2] = CStringGetTextDatum(item->id);
 	values[3] = Int64GetDatum(item->version);
-	rmsync_plan_run(&plan, values, NULL, SPI_OK_DELETE);
+	return rmsync_plan_run(&plan, values, NULL, SPI_OK_DELETE) > 0;
 }
 
 void

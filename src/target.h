@@ -72,6 +72,12 @@ typedef struct RmsyncTarget
 	void		(*lane_limits) (Jsonb *config, const char *remote,
 								RmsyncTargetLimits *limits);
 
+	/*
+	 * MAY be NULL.  Body of the answer a service would give to this request if
+	 * all went well, for rmsync_preview(); NULL means "{}".
+	 */
+	const char *(*imagine) (RmsyncJob *job, const RmsyncHttpRequest *request);
+
 	/* MUST be set. */
 	void		(*begin) (RmsyncJob *job);
 	RmsyncStep	(*next) (RmsyncJob *job, RmsyncHttpRequest *request);
