@@ -429,7 +429,7 @@ def check_perl(tree):
     bad = []
     for path in tree.match("test/t/*.pl", "test/perl/*.pm"):
         text = read(path)
-        if not re.search(r"^use strict;", text, re.M) or not re.search(r"^use warnings\b", text, re.M):
+        if not re.search(r"\buse strict;", text) or not re.search(r"\buse warnings\b", text):
             bad.append("%s: use strict and use warnings" % path)
         if path.endswith(".pl") and not re.search(r"done_testing|tests\s*=>|skip_all", text):
             bad.append("%s: no plan and no done_testing()" % path)
