@@ -81,7 +81,7 @@ rmsync_find_missing()
 	rmsync_have pkg-config || rmsync_want pkg-config 'build'
 	rmsync_have python3 || rmsync_want python3 'stand-ins for the remote services'
 	rmsync_have prove || rmsync_want perl 'TAP tests'
-	rmsync_have runuser || rmsync_want util-linux 'leaving the root account, which may not run a server'
+	[ "$(id -u)" -ne 0 ] || rmsync_have runuser || rmsync_want util-linux 'leaving the root account, which may not run a server'
 	rmsync_have curl-config || rmsync_want libcurl4-openssl-dev 'HTTP in the extension'
 	[ -f /usr/include/md4c.h ] || [ -f /usr/local/include/md4c.h ] ||
 		rmsync_want libmd4c-dev 'Markdown parser of the extension'
