@@ -126,6 +126,7 @@ rmsync_apt()
 	[ "$status" -eq 0 ] || tail -n 20 "$log" >&2
 
 	rmsync_as_root rm -f "$drop_in"
+	rmsync_as_root rmdir "${drop_in%/*}" 2>/dev/null
 	rm -f "$log"
 	return "$status"
 }
