@@ -14,18 +14,11 @@ cd "$tree" || exit 1
 
 bindir=$("$PG_CONFIG" --bindir)
 pgxs_src=$(dirname "$("$PG_CONFIG" --pgxs)")/..
-jobs=$(nproc 2>/dev/null || echo 1)
-if [ "$jobs" -gt 2 ]; then
-	jobs=2
-fi
 failures=0
 built=no
 
-# Warnings are errors.  PostgreSQL's own headers are not ours to judge, so they
-# count as system headers; unused parameters are the price of its callbacks.
-warnings="-Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers"
-copt="$warnings -DUSE_ASSERT_CHECKING -isystem $("$PG_CONFIG" --includedir-server)"
-make_flags=(-s "-j$jobs" PG_CONFIG="$PG_CONFIG" with_llvm=no COPT="$copt")
+# shellcheck source-path=SCRIPTDIR source=stage.sh
+. test/stage.sh
 
 wanted()
 {
@@ -61,51 +54,12 @@ count()
 
 # ---------------------------------------------------------------- building
 
-stage_modules()
-{
-	local dir
-
-	for dir in test/module*/; do
-		if [ -f "$dir/Makefile" ]; then
-			make "${make_flags[@]}" -C "$dir" install DESTDIR="$stage" || return 1
-		fi
-	done
-}
-
-# Settings every server of the run needs: where the staged files are, and a
-# key for the credentials.  PostgreSQL 18 has a setting for extensions outside
-# its tree; Debian patches one into the older majors.
-write_confs()
-{
-	local search described
-
-	described=$("$bindir/postgres" --describe-config)
-	if grep -q '^extension_control_path' <<<"$described"; then
-		search="extension_control_path = '$stage$("$PG_CONFIG" --sharedir):\$system'"
-	elif grep -q '^extension_destdir' <<<"$described"; then
-		search="extension_destdir = '$stage'"
-	else
-		echo 'This server cannot load an extension from a staging directory: run "make install installcheck".'
-		return 1
-	fi
-
-	(umask 077 && echo 'rmsync-test-master-key-0123456789' >"$stage/master.key")
-	{
-		echo "$search"
-		echo "dynamic_library_path = '$stage$("$PG_CONFIG" --pkglibdir):\$libdir'"
-		echo "rmsync.master_key_file = '$stage/master.key'"
-	} >"$stage/stage.conf"
-	cat test/regress.conf "$stage/stage.conf" >"$stage/regress.conf"
-	cat test/tap.conf "$stage/stage.conf" >"$stage/tap.conf"
-}
-
 build()
 {
-	mkdir -p "$stage"
-	if make "${make_flags[@]}" >"$logs/build.log" 2>&1 &&
-		make "${make_flags[@]}" install DESTDIR="$stage" >>"$logs/build.log" 2>&1 &&
-		stage_modules >>"$logs/build.log" 2>&1 &&
-		write_confs >>"$logs/build.log" 2>&1; then
+	if stage_build "$stage_strict" >"$logs/build.log" 2>&1 &&
+		stage_conf >>"$logs/build.log" 2>&1; then
+		cat test/regress.conf "$stage/stage.conf" >"$stage/regress.conf"
+		cat test/tap.conf "$stage/stage.conf" >"$stage/tap.conf"
 		built=yes
 		record build 1 0 0
 	else
@@ -307,7 +261,7 @@ run_tap()
 	export TEMP_CONFIG=$stage/tap.conf PG_REGRESS=$pgxs_src/test/regress/pg_regress
 	export PGPORT=65432 PATH=$bindir:$PATH
 	for name in $selected; do
-		while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+		while [ "$(jobs -rp | wc -l)" -ge "$stage_jobs" ]; do
 			wait -n
 		done
 		run_tap_file "$name" &
