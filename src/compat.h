@@ -21,6 +21,11 @@
 #endif
 #include "utils/wait_event.h"
 
+/* 16 moved VARDATA and its kin out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 17 gave wait event sets to resource owners instead of memory contexts. */
 #if PG_VERSION_NUM >= 170000
 #define RmsyncCreateWaitEventSet(n) CreateWaitEventSet(NULL, (n))
