@@ -24,6 +24,9 @@ OBJS = \
 	src/fingerprint.o \
 	src/guc.o \
 	src/http.o \
+	src/http_message.o \
+	src/http_policy.o \
+	src/http_sockets.o \
 	src/intake.o \
 	src/item.o \
 	src/json.o \
