@@ -9,7 +9,9 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_process.o \
 	src/credentials.o \
+	src/dbhook.o \
 	src/engine.o \
 	src/fernet.o \
 	src/fingerprint.o \
@@ -28,6 +30,7 @@ OBJS = \
 	src/retry.o \
 	src/rmsync.o \
 	src/shmem.o \
+	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
 	src/store_queue.o \
