@@ -48,4 +48,13 @@
 #define RMSYNC_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 16 replaced the ownership tests of each catalog by one. */
+#if PG_VERSION_NUM >= 160000
+#define RmsyncOwnsDatabase(dboid, roleid) \
+	object_ownercheck(DatabaseRelationId, (dboid), (roleid))
+#else
+#define RmsyncOwnsDatabase(dboid, roleid) \
+	pg_database_ownercheck((dboid), (roleid))
+#endif
+
 #endif /* RMSYNC_COMPAT_H */
