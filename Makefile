@@ -46,8 +46,10 @@ OBJS = \
 	src/store_record.o \
 	src/target.o \
 	src/target_notion.o \
+	src/target_util.o \
 	src/target_webhook.o \
 	src/txn.o \
+	src/webhook_config.o \
 	src/worker.o
 
 SQL_PARTS  := $(sort $(wildcard sql/[0-9][0-9]_*.sql))
