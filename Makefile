@@ -24,6 +24,7 @@ OBJS = \
 	src/fingerprint.o \
 	src/guc.o \
 	src/http.o \
+	src/http_transfer.o \
 	src/http_message.o \
 	src/http_policy.o \
 	src/http_sockets.o \
@@ -40,6 +41,7 @@ OBJS = \
 	src/retry.o \
 	src/rmsync.o \
 	src/shmem.o \
+	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
 	src/store_queue.o \

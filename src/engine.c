@@ -351,7 +351,7 @@ static long
 next_timeout(RmsyncEngine *engine)
 {
 	int64		now_us = rmsync_engine_now();
-	long		timeout = rmsync_http_timeout_ms(engine->http);
+	long		timeout = rmsync_http_wait_ms(engine->http);
 	dlist_iter	iter;
 
 	sooner(&timeout, engine->next_check_us - now_us);

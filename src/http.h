@@ -123,11 +123,7 @@ extern int	rmsync_http_poll(RmsyncHttp *http, int max_events);
  * Milliseconds until rmsync_http_poll must be called even if the descriptor
  * stays quiet; -1 = no such time, 0 = now.
  */
-<<<<<<< HEAD
-extern long rmsync_http_timeout_ms(RmsyncHttp *http);
-=======
 extern long rmsync_http_wait_ms(RmsyncHttp *http);
->>>>>>> http
 
 extern int	rmsync_http_active(RmsyncHttp *http);
 
