@@ -9,6 +9,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_markdown.o \
 	src/credentials.o \
 	src/engine.o \
 	src/fernet.o \
@@ -21,9 +22,13 @@ OBJS = \
 	src/lane.o \
 	src/launcher.o \
 	src/markdown.o \
+	src/markdown_build.o \
+	src/markdown_entity.o \
+	src/markdown_source.o \
 	src/netguard.o \
 	src/notion_blocks.o \
 	src/notion_pack.o \
+	src/notion_text.o \
 	src/ratelimit.o \
 	src/retry.o \
 	src/rmsync.o \
