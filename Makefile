@@ -24,19 +24,24 @@ OBJS = \
 	src/fingerprint.o \
 	src/guc.o \
 	src/http.o \
-	src/http_transfer.o \
 	src/http_message.o \
 	src/http_policy.o \
 	src/http_sockets.o \
+	src/http_transfer.o \
 	src/intake.o \
 	src/item.o \
 	src/json.o \
 	src/lane.o \
 	src/launcher.o \
+	src/lookup.o \
 	src/markdown.o \
+	src/markdown_build.o \
+	src/markdown_entity.o \
+	src/markdown_source.o \
 	src/netguard.o \
 	src/notion_blocks.o \
 	src/notion_pack.o \
+	src/notion_text.o \
 	src/ratelimit.o \
 	src/retry.o \
 	src/rmsync.o \
@@ -47,7 +52,6 @@ OBJS = \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \
-	src/target_notion.o \
 	src/target_util.o \
 	src/target_webhook.o \
 	src/txn.o \
