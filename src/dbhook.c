@@ -9,6 +9,8 @@
  * workers there to leave and waits until they have, for a few seconds at most;
  * whatever happens, the command then goes its usual way.
  *
+ * DROP EXTENSION waits for nobody; it only wakes the workers at commit.
+ *
  * Runs in ordinary sessions, before the command has taken any lock.
  *
  *-------------------------------------------------------------------------
@@ -21,6 +23,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "compat.h"
+#include "intake.h"
 #include "launcher.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -128,6 +131,23 @@ wait_for_workers(Oid dboid)
 	}
 }
 
+/* An idle worker would notice only at its next timed look. */
+static bool
+drops_extension(Node *stmt)
+{
+	ListCell *lc;
+
+	if (!IsA(stmt, DropStmt) ||
+		((DropStmt *) stmt)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach (lc, ((DropStmt *) stmt)->objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), "rmsync") == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Whoever may not run the command must not stop workers with it.  (A template
  * that others may copy has no workers, so ownership is the question for CREATE
@@ -156,7 +176,8 @@ rmsync_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 {
 	ProcessUtility_hook_type next =
 		prev_ProcessUtility ? prev_ProcessUtility : standard_ProcessUtility;
-	bool drops = IsA(pstmt->utilityStmt, DropdbStmt);
+	bool drops_database = IsA(pstmt->utilityStmt, DropdbStmt);
+	bool drops = drops_extension(pstmt->utilityStmt);
 	Oid dboid = InvalidOid;
 
 	if (rmsync_shmem_ready())
@@ -165,6 +186,8 @@ rmsync_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	{
 		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
 			 qc);
+		if (drops)
+			rmsync_wake_at_commit();
 		return;
 	}
 
@@ -188,7 +211,7 @@ rmsync_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	 * From here on the command's own lock keeps workers waiting.  A dropped
 	 * database is left held: nobody should try to go there any more.
 	 */
-	if (!drops)
+	if (!drops_database)
 		rmsync_database_release(dboid);
 }
 
