@@ -259,7 +259,10 @@ check_key_file(int fd, KeyProblem *problem)
 								  "access.");
 	}
 	else if (st.st_size > MAX_KEY_FILE)
+	{
 		problem->detail = pstrdup("The master key file is too large.");
+		return false;
+	}
 	else
 		return true;
 
@@ -337,8 +340,8 @@ parse_keys(KeyRing *ring, const char *text, int len, const char *source,
 		{
 			if (ring->nkeys == MAX_MASTER_KEYS)
 			{
-				problem->detail = psprintf("%s holds more than %d keys.",
-										   source, MAX_MASTER_KEYS);
+				problem->detail = psprintf("There are more than %d keys in %s.",
+										   MAX_MASTER_KEYS, source);
 				return false;
 			}
 			if (!rmsync_fernet_parse_master(text, last - text,
