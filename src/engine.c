@@ -76,6 +76,7 @@ rmsync_engine_create(bool foreground)
 	engine->foreground = foreground;
 	engine->http = rmsync_http_create(rmsync_max_in_flight);
 	dlist_init(&engine->active);
+	dlist_init(&engine->started);
 	dlist_init(&engine->responded);
 	dlist_init(&engine->waiting);
 	dlist_init(&engine->delayed);
@@ -549,4 +550,23 @@ void
 rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
 {
 	*stat = engine->stat;
+}
+
+int
+rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &engine->started)
+	{
+		EngineJob  *ejob = dlist_container(EngineJob, started_node, iter.cur);
+
+		for (int i = 0; i < ejob->job.nitems && n < max; i++)
+		{
+			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
+				ids[n++] = ejob->job.items[i]->queue_id;
+		}
+	}
+	return n;
 }

@@ -21,6 +21,7 @@ end_job(RmsyncEngine *engine, EngineJob *ejob)
 	if (engine->nended++ == 0)
 		engine->ended_since_us = rmsync_engine_now();
 	dlist_push_tail(&engine->ended, &ejob->node);
+	dlist_delete(&ejob->started_node);
 	ejob->lane->in_flight--;
 	ejob->lane->lease->in_flight--;
 	engine->in_flight--;
@@ -213,6 +214,7 @@ start_job(RmsyncEngine *engine, RmsyncLane *lane)
 	lane->in_flight++;
 	lane->lease->in_flight++;
 	engine->in_flight++;
+	dlist_push_tail(&engine->started, &ejob->started_node);
 	ejob->started_us = rmsync_engine_now();
 
 	for (int i = 0; i < job->nitems; i++)
