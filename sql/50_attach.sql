@@ -124,7 +124,7 @@ BEGIN
 					HINT = 'Run rmsync_attach() in the database of the host application, after its migrations.';
 		ELSIF cardinality(candidates) > 1 THEN
 			RAISE EXCEPTION 'more than one schema has a table "notebooks": %', array_to_string(candidates, ', ')
-				USING ERRCODE = 'ambiguous_schema_name' || '',
+				USING ERRCODE = 'invalid_parameter_value',
 					HINT = 'Name the schema, as in rmsync_attach(''public'').';
 		END IF;
 	END IF;
