@@ -324,8 +324,6 @@ reached_phase(RmsyncHttpTransfer *t)
 		return RMSYNC_HTTP_PHASE_RESPONSE;
 	if (t->sent)
 		return RMSYNC_HTTP_PHASE_WAIT;
-	if (info_off(t->easy, CURLINFO_CONNECT_TIME_T) > 0)
-		return RMSYNC_HTTP_PHASE_TLS;
 	if (info_off(t->easy, CURLINFO_NAMELOOKUP_TIME_T) > 0)
 		return RMSYNC_HTTP_PHASE_CONNECT;
 	return RMSYNC_HTTP_PHASE_RESOLVE;
