@@ -75,8 +75,7 @@ typedef struct RmsyncHttpEnd
 	RmsyncHttpPhase phase;
 	long		timeout_ms;
 	const char *problem;		/* why it was not even tried, or NULL */
-	const char *text;			/* libcurl's words for the kind of error */
-	const char *detail;			/* its words for this error, or "" */
+	const char *text;			/* libcurl's reason */
 } RmsyncHttpEnd;
 
 /*

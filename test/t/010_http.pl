@@ -16,7 +16,8 @@ my $tmp = PostgreSQL::Test::Utils::tempdir();
 my $loopback = "SET http_test.allowed_networks = '127.0.0.0/8';"
   . 'SET http_test.allow_http = on;';
 
-# A look-up of any name ending in ".slow" takes ten seconds; needs a compiler.
+# A look-up of any name in ".slow" takes ten seconds, one in ".invalid" none at
+# all; needs a compiler.
 sub slow_resolver
 {
 	my $source = "$tmp/slow.c";
@@ -41,6 +42,8 @@ getaddrinfo(const char *node, const char *service,
 		sleep(10);
 		return EAI_AGAIN;
 	}
+	if (node && strstr(node, ".invalid"))
+		return EAI_NONAME;
 	return real(node, service, hints, result);
 }
 C
