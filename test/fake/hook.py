@@ -225,7 +225,8 @@ class Modes:
         await self.writer.drain()
 
     async def forever(self):
-        await asyncio.get_running_loop().create_future()
+        while True:  # a bare future would be collected as garbage
+            await asyncio.sleep(3600)
 
     async def ok(self, _):
         await self.send(answer(200))
