@@ -22,8 +22,18 @@ OBJS = \
 	src/launcher.o \
 	src/markdown.o \
 	src/netguard.o \
+	src/notion_api.o \
 	src/notion_blocks.o \
+	src/notion_config.o \
+	src/notion_discover.o \
+	src/notion_ledger.o \
+	src/notion_notebook.o \
 	src/notion_pack.o \
+	src/notion_page.o \
+	src/notion_plan.o \
+	src/notion_properties.o \
+	src/notion_resolve.o \
+	src/notion_write.o \
 	src/ratelimit.o \
 	src/retry.o \
 	src/rmsync.o \
