@@ -8,7 +8,7 @@ import notion_schema as schema
 from notion_accounts import attach_uploads
 from notion_call import filter_properties, find_parent, paging, trash_flag
 from notion_schema import (MAX_ARRAY, bad, need_bool, need_object, need_uuid,
-                           only_keys, rich_text, wrong)
+                           only_keys, wrong)
 from notion_store import accepts_child
 
 
