@@ -12,6 +12,7 @@ use RmsyncFake;
 use Test::More;
 
 my $json = JSON::PP->new->canonical;
+my @json_bool = (JSON::PP::false, JSON::PP::true);
 my $tmp = PostgreSQL::Test::Utils::tempdir();
 my $loopback = "SET http_test.allowed_networks = '127.0.0.0/8';"
   . 'SET http_test.allow_http = on;';
@@ -359,6 +360,20 @@ subtest 'many at a time' => sub {
 			set => "$loopback SET http_test.max_connections = 500;");
 		is(scalar(grep { $_->{error} eq 'ok' } @$rows), 500, 'all answered');
 	}
+
+	# What does not fit into the limit of open files waits.
+	$node->append_conf('postgresql.conf', 'max_files_per_process = 64');
+	$node->restart;
+	my $rows = many(
+		[
+			map {
+				{ url => $hook->url('/delay/5'), repeatable => $json_bool[ $_ % 2 ] }
+			} 1 .. 300
+		],
+		in_flight => 300,
+		set => "$loopback SET http_test.max_connections = 500;");
+	is(scalar(grep { $_->{error} eq 'ok' } @$rows), 300, 'few descriptors');
+
 	my $stats = $hook->get('/_stats');
 	is($stats->{unique}, 1000, 'all arrived');
 	is($stats->{duplicates}, 0, 'once');
