@@ -177,12 +177,12 @@ UPDATE pages SET ocr_text = CASE WHEN page_uuid LIKE '%-p7' THEN 'seven' END WHE
 SELECT kind, item_id FROM test.marks() ORDER BY item_id;
 
 -- COPY, ON CONFLICT, MERGE
-SELECT id AS bulk FROM notebooks WHERE notebook_uuid = 'bulk-1' \gset
-CREATE TEMP TABLE incoming AS SELECT notebook_id, page_uuid FROM pages WHERE page_uuid = 'bulk-1-p1';
-COPY highlights (user_id, notebook_id, original_text, source_type, created_at, updated_at) FROM PROGRAM 'true';
-SELECT count(*) FROM test.marks();
-SELECT format('COPY pages (notebook_id, page_uuid, ocr_status, created_at, updated_at) FROM PROGRAM ''printf "%s\tcopied-1\tpending\t2026-01-01\t2026-01-01\n%1$s\tcopied-2\tpending\t2026-01-01\t2026-01-01\n"''', :bulk) AS copy \gset
-:copy;
+INSERT INTO notebooks (id, user_id, notebook_uuid, visible_name, document_type, created_at, updated_at)
+VALUES (1001, 1, 'copied', 'Copied', 'notebook', now(), now()) RETURNING id AS bulk \gset
+COPY pages (notebook_id, page_uuid, ocr_status, created_at, updated_at) FROM stdin;
+1001	copied-1	pending	2026-01-01	2026-01-01
+1001	copied-2	pending	2026-01-01	2026-01-01
+\.
 SELECT kind, item_id, notebook_uuid FROM test.marks();
 CREATE UNIQUE INDEX upsert ON pages (page_uuid) WHERE page_uuid LIKE 'copied-%';
 INSERT INTO pages (notebook_id, page_uuid, ocr_status, created_at, updated_at)
@@ -303,6 +303,7 @@ INSERT INTO wrong VALUES (1);
 DROP TRIGGER t ON wrong;
 CREATE TRIGGER t AFTER INSERT ON wrong REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION rmsync.mark('user', 'what=id');
 INSERT INTO wrong VALUES (1);
+DROP TABLE wrong;
 
 DROP SCHEMA host, test, regress_trap CASCADE;
 DROP EXTENSION rmsync;
