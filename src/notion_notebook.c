@@ -428,11 +428,12 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 		return true;
 	}
 	Assert(nj->state == NOTION_SAVE_NOTEBOOK);
+	nj->commit = true;
 	if (rmsync_notion_must_list(nj))
 		rmsync_notion_list_start(nj);
 	else
 		nj->state = NOTION_WORK;
-	return true;
+	return false;
 }
 
 void

@@ -293,6 +293,7 @@ work(NotionJob *nj)
 	else if (rmsync_notion_batch(nj))
 	{
 		nj->state = NOTION_APPEND;
+		nj->commit = false;
 		return true;
 	}
 	else

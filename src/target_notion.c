@@ -187,7 +187,8 @@ next_step(NotionJob *nj, RmsyncHttpRequest *request)
 			nj->delay_ms = 0;
 			return RMSYNC_STEP_DELAY;
 		}
-		if (nj->commit)
+		/* WORK may have more to commit */
+		if (nj->commit && nj->state != NOTION_WORK)
 		{
 			nj->commit = false;
 			return RMSYNC_STEP_COMMIT;
