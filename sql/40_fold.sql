@@ -33,7 +33,9 @@ AS $$
 			   WHERE sync_records.lane_id = $1 AND notebook_uuid = $5 AND sync_records.item_type = 'page_text') r
 		ON r.item_id = s.item_id
 	WHERE $3 & 2 <> 0
-	  AND (s.item_id IS NULL
+	  AND ((s.item_id IS NULL
+			-- moved to another notebook is not gone: that one has a mark, too
+			AND NOT EXISTS (SELECT FROM rmsync.source_page o WHERE o.user_id = $2 AND o.item_id = r.item_id AND o.live))
 		   OR (s.ready AND (r.item_id IS NULL OR r.status <> 'success'
 							OR r.config_epoch <> $4
 							OR r.page_number IS DISTINCT FROM s.page_number
@@ -114,7 +116,7 @@ BEGIN
 		WHERE i.id = ANY (ARRAY(SELECT s.id FROM rmsync.sync_intake s ORDER BY s.id LIMIT max_marks FOR UPDATE SKIP LOCKED))
 		RETURNING i.id, i.user_id, i.kind, i.item_id, i.notebook_uuid, i.at
 	), marks AS (
-		SELECT t.user_id, t.kind, t.item_id, max(t.id) AS last, min(t.at) AS at,
+		SELECT t.user_id, t.kind, t.item_id, min(t.id) AS first, max(t.id) AS last, min(t.at) AS at,
 			(array_agg(t.notebook_uuid ORDER BY t.id DESC) FILTER (WHERE t.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
 		FROM taken t GROUP BY t.user_id, t.kind, t.item_id
 	), open_lanes AS (
@@ -123,16 +125,16 @@ BEGIN
 		WHERE c.is_enabled AND c.user_id IN (SELECT m.user_id FROM marks m)
 	), wanted AS (
 		SELECT l.id AS lane_id, l.user_id, l.target_name, rmsync.kind_type(m.kind) AS item_type, m.item_id,
-			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.last
+			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		WHERE m.kind IN ('n', 'p', 't', 'h') AND l.item_types & rmsync.type_bit(rmsync.kind_type(m.kind)) <> 0
 		UNION ALL
-		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.last
+		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.first, m.last
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		CROSS JOIN LATERAL rmsync.notebook_difference(l.id, l.user_id, l.item_types, l.config_epoch, m.item_id) d
 		WHERE m.kind = 'n'
 	), single AS (
-		SELECT w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id, min(w.at) AS at, min(w.last) AS ord,
+		SELECT w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id, min(w.at) AS at, min(w.first) AS ord,
 			(array_agg(w.notebook_uuid ORDER BY w.last DESC) FILTER (WHERE w.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
 		FROM wanted w GROUP BY w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id
 	), ins AS (
@@ -140,7 +142,7 @@ BEGIN
 			(user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, created_at)
 		SELECT s.user_id, s.lane_id, s.target_name, s.item_type, s.item_id, s.notebook_uuid,
 			nextval('rmsync.version_seq'), nextval('rmsync.version_seq'), s.at
-		FROM single s ORDER BY s.lane_id, s.ord, s.item_type, s.item_id
+		FROM single s ORDER BY s.lane_id, s.ord, rmsync.type_bit(s.item_type), s.item_id
 		ON CONFLICT (lane_id, item_type, item_id) DO UPDATE SET
 			version = nextval('rmsync.version_seq'),
 			notebook_uuid = coalesce(excluded.notebook_uuid, q.notebook_uuid),
@@ -257,9 +259,9 @@ BEGIN
 		CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
 	)
 	SELECT rmsync.enqueue(lane,
-		array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.n, w.t, w.i),
-		array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.n, w.t, w.i),
-		array_agg(w.n ORDER BY w.at DESC NULLS LAST, w.n, w.t, w.i), prio, 'reconcile', force)
+		array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
+		array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
+		array_agg(w.n ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i), prio, 'reconcile', force)
 	INTO queued FROM work w HAVING count(*) > 0;
 	UPDATE rmsync.integration_configs SET reconcile_wanted = false,
 		reconcile_after = CASE WHEN reconcile_after < pg_snapshot_xmin(pg_current_snapshot()) THEN NULL ELSE reconcile_after END

@@ -227,12 +227,12 @@ BEGIN
 			WHERE force AND p.live AND p.ready
 		), chosen AS (
 			SELECT * FROM work w WHERE wanted IS NULL OR w.t = wanted
-			ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i LIMIT max_items
+			ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i LIMIT max_items
 		)
 		SELECT coalesce(rmsync.enqueue(c.id,
-			array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i),
-			array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i),
-			array_agg(w.nb ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i), 1::smallint, 'manual', force), 0)
+			array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i),
+			array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i),
+			array_agg(w.nb ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i), 1::smallint, 'manual', force), 0)
 		INTO n FROM chosen w;
 		queued := queued + n;
 		IF NOT c.target_name = ANY (targets) THEN
