@@ -56,6 +56,7 @@ finish_removed(NotionJob *nj)
 			rmsync_notion_mark_removed(nj, nj->pages[i].item);
 	}
 	rmsync_notion_mark_removed(nj, nj->notebook);
+	nj->planned = true;
 	nj->state = NOTION_FINISH;
 }
 

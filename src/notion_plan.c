@@ -377,7 +377,8 @@ claim_orphan(NotionJob *nj, NotionPage *page)
 {
 	char *id;
 
-	if (nj->orphans == NULL || page->item->ledger.external_id != NULL)
+	if (nj->orphans == NULL || page->item->ledger.external_id != NULL ||
+		page->item->outcome != RMSYNC_OUT_NONE)
 		return;
 	id = rmsync_json_get_string(nj->orphans, page->item->id, NULL);
 	if (id == NULL)
