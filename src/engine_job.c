@@ -76,7 +76,7 @@ on_response(void *arg, const RmsyncHttpResponse *response)
 {
 	EngineJob *ejob = arg;
 
-	ejob->response = response;
+	ejob->response = *response;
 	dlist_push_tail(&ejob->engine->responded, &ejob->node);
 }
 
@@ -90,6 +90,21 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 		ejob->request.timeout_ms = rmsync_http_timeout;
 	rmsync_http_start(engine->http, &ejob->request, ejob->job.cxt, on_response,
 					  ejob);
+}
+
+/*
+ * Notes a target made about the service are seen by all jobs of the lane, so
+ * they must outlive the job that learned them.
+ */
+static void
+keep_remote(EngineJob *ejob)
+{
+	RmsyncLane *lane = ejob->lane;
+
+	if (!ejob->job.remote_dirty || lane->info.remote == lane->remote_copy)
+		return;
+	lane->remote_copy = lane->info.remote =
+		MemoryContextStrdup(lane->cxt, lane->info.remote);
 }
 
 /*
@@ -110,6 +125,7 @@ rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 		if (job->fail.scope != RMSYNC_FAIL_NONE)
 			step = RMSYNC_STEP_DONE;
 	}
+	keep_remote(ejob);
 	MemoryContextSwitchTo(old);
 
 	switch (step)
@@ -148,11 +164,11 @@ rmsync_engine_responses(RmsyncEngine *engine)
 							dlist_pop_head_node(&engine->responded));
 		MemoryContext old = MemoryContextSwitchTo(ejob->job.cxt);
 
-		engine->stat.bytes_received += ejob->response->body_len;
+		engine->stat.bytes_received += ejob->response.body_len;
 		engine->stat.bytes_sent += ejob->request.body_len;
-		ejob->lane->lease->target->response(&ejob->job, ejob->response);
+		ejob->lane->lease->target->response(&ejob->job, &ejob->response);
+		keep_remote(ejob);
 		MemoryContextSwitchTo(old);
-		ejob->response = NULL;
 		rmsync_engine_advance(engine, ejob);
 	}
 }
@@ -261,8 +277,13 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
 			int limit = lane->limits.jobs_per_lane;
 
-			/* after failures one probe goes first */
-			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5)
+			/*
+			 * After failures one probe goes first; and the first job of all
+			 * learns about the service for the others.
+			 */
+			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5 ||
+				(lane->info.remote == NULL &&
+				 lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK))
 				limit = 1;
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);

@@ -37,6 +37,7 @@ typedef struct RmsyncLane
 	bool		loaded;			/* row was read at least once */
 	bool		usable;			/* enabled, active, decrypted */
 	MemoryContext cxt;			/* info and config; rebuilt on change */
+	char	   *remote_copy;	/* info.remote, if it is the lane's own */
 	char	   *config_token;	/* what config was decrypted from */
 	RmsyncTargetLimits limits;
 	RmsyncBucket bucket;
