@@ -187,7 +187,7 @@ class Story:
         for uuid, wanted in source.items():
             copies = held.get(uuid, [])
             doubled += max(0, len(copies) - 1)
-            there = copies[0] if copies else []
+            there = [(i, t.replace(" | ", "\n")) for i, t in copies[0]] if copies else []
             ids = [i for i, _ in there]
             doubled += len(ids) - len(set(ids))
             missing += len(set(i for i, _ in wanted) - set(ids))
