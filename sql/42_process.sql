@@ -25,6 +25,10 @@ CREATE FUNCTION rmsync.worker_state(
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'rmsync_worker_state';
 COMMENT ON FUNCTION rmsync.worker_state() IS 'state of the background processes; reason says why no worker runs although one should (NULL = all is well)';
 
+CREATE FUNCTION rmsync.in_flight(OUT queue_id bigint) RETURNS SETOF bigint
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'rmsync_in_flight';
+COMMENT ON FUNCTION rmsync.in_flight() IS 'queue rows that workers of this database are delivering now';
+
 CREATE FUNCTION rmsync.build_info() RETURNS text
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rmsync_build_info';
 COMMENT ON FUNCTION rmsync.build_info() IS 'versions of rmsync, PostgreSQL and the HTTP library';

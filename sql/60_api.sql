@@ -442,9 +442,8 @@ AS $$
 		FROM pg_stat_activity a WHERE a.backend_xmin IS NOT NULL AND a.pid <> pg_backend_pid()
 		ORDER BY age(a.backend_xmin) DESC LIMIT 1)
 	SELECT jsonb_build_object(
-		'queue_processor', w.state,
+		'queue_processor', CASE WHEN w.workers > 0 THEN 'running' WHEN w.reason IS NULL THEN 'idle' ELSE 'stopped' END,
 		'reason', w.reason,
-		'hint', w.hint,
 		'workers', w.workers,
 		'attached', (SELECT i.host_kind FROM rmsync.instance i),
 		'instance_ok', rmsync.instance_matches(),

@@ -34,11 +34,11 @@ PG_FUNCTION_INFO_V1(rmsync_preview_sql);
 static void
 show_request(ReturnSetInfo *rsinfo, int step, const RmsyncHttpRequest *request)
 {
-	Datum		values[4];
-	bool		nulls[4] = { false };
-	char	   *url = pstrdup(request->url);
-	char	   *query = strchr(url, '?');
-	Jsonb	   *body = NULL;
+	Datum values[4];
+	bool nulls[4] = { false };
+	char *url = pstrdup(request->url);
+	char *query = strchr(url, '?');
+	Jsonb *body = NULL;
 
 	if (query != NULL)
 		*query = '\0';
@@ -57,7 +57,7 @@ static void
 walk_job(ReturnSetInfo *rsinfo, const RmsyncTarget *target, RmsyncJob *job,
 		 int *step)
 {
-	bool		open = false;
+	bool open = false;
 
 	for (int i = 0; i < job->nitems; i++)
 		open = !rmsync_item_settled(job->lane, job->items[i]) || open;
@@ -98,9 +98,9 @@ walk_job(ReturnSetInfo *rsinfo, const RmsyncTarget *target, RmsyncJob *job,
 static int
 text_array(Datum array, char ***texts)
 {
-	Datum	   *elems;
-	bool	   *nulls;
-	int			n;
+	Datum *elems;
+	bool *nulls;
+	int n;
 
 	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
 					  TYPALIGN_INT, &elems, &nulls, &n);
@@ -114,7 +114,7 @@ text_array(Datum array, char ***texts)
 static RmsyncJob *
 build_job(RmsyncLane *lane, char **types, char **ids, char **notebooks, int n)
 {
-	RmsyncJob  *job = palloc0(sizeof(RmsyncJob));
+	RmsyncJob *job = palloc0(sizeof(RmsyncJob));
 
 	job->cxt = CurrentMemoryContext;
 	job->lane = &lane->info;
@@ -130,17 +130,16 @@ build_job(RmsyncLane *lane, char **types, char **ids, char **notebooks, int n)
 		item->version = 1;
 		job->items[job->nitems++] = item;
 	}
-	rmsync_store_load(CurrentMemoryContext, &lane->info, job->items,
-					  job->nitems);
+	rmsync_store_load(CurrentMemoryContext, &lane->info, job->items, job->nitems);
 	return job;
 }
 
 static void
 place_in_notebook(RmsyncLane *lane, RmsyncJob *job)
 {
-	job->notebook = rmsync_store_notebook(CurrentMemoryContext, &lane->info,
-										  job->group_key, &job->siblings,
-										  &job->nsiblings);
+	job->notebook =
+		rmsync_store_notebook(CurrentMemoryContext, &lane->info, job->group_key,
+							  &job->siblings, &job->nsiblings);
 	for (int i = 0; i < job->nitems; i++)
 	{
 		if (job->items[i]->type == RMSYNC_NOTEBOOK)
@@ -162,14 +161,14 @@ Datum
 rmsync_preview_sql(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	RmsyncLane	lane = { 0 };
+	RmsyncLane lane = { 0 };
 	RmsyncLease lease = { 0 };
 	RmsyncLaneRow row;
-	char	  **types;
-	char	  **ids;
-	char	  **notebooks;
-	int			n = text_array(PG_GETARG_DATUM(1), &types);
-	int			step = 0;
+	char **types;
+	char **ids;
+	char **notebooks;
+	int n = text_array(PG_GETARG_DATUM(1), &types);
+	int step = 0;
 
 	(void) text_array(PG_GETARG_DATUM(2), &ids);
 	(void) text_array(PG_GETARG_DATUM(3), &notebooks);
@@ -183,15 +182,14 @@ rmsync_preview_sql(PG_FUNCTION_ARGS)
 	}
 	if (lease.target == NULL || !rmsync_lane_refresh(&lane, 1) ||
 		lane.info.config == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("connection cannot be used for a preview"),
-				 errhint("rmsync_status() tells its state.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("connection cannot be used for a preview"),
+						errhint("rmsync_status() tells its state.")));
 	for (int i = 0; i < n;)
 	{
-		bool		grouped = lease.target->granularity == RMSYNC_PER_NOTEBOOK;
-		int			count = 1;
-		RmsyncJob  *job;
+		bool grouped = lease.target->granularity == RMSYNC_PER_NOTEBOOK;
+		int count = 1;
+		RmsyncJob *job;
 
 		while (grouped && i + count < n && notebooks[i] != NULL &&
 			   notebooks[i + count] != NULL &&

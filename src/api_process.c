@@ -28,6 +28,7 @@
 
 PG_FUNCTION_INFO_V1(rmsync_wake);
 PG_FUNCTION_INFO_V1(rmsync_stat_worker);
+PG_FUNCTION_INFO_V1(rmsync_in_flight);
 PG_FUNCTION_INFO_V1(rmsync_worker_state);
 PG_FUNCTION_INFO_V1(rmsync_worker_restart);
 PG_FUNCTION_INFO_V1(rmsync_build_info);
@@ -77,6 +78,33 @@ rmsync_stat_worker(PG_FUNCTION_ARGS)
 		values[c++] = Int64GetDatum((int64) stats[i].errors);
 		Assert(c == STAT_WORKER_COLUMNS);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* rmsync.in_flight(): queue rows being delivered now. */
+Datum
+rmsync_in_flight(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result;
+	RmsyncWorkerStat *stats =
+		palloc(sizeof(RmsyncWorkerStat) * RMSYNC_WORKERS_PER_DB);
+	int n;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	result = (ReturnSetInfo *) fcinfo->resultinfo;
+	n = rmsync_database_stats(MyDatabaseId, stats);
+	for (int i = 0; i < n; i++)
+	{
+		for (int k = 0; k < stats[i].nids; k++)
+		{
+			Datum values[1];
+			bool nulls[1] = { false };
+
+			values[0] = Int64GetDatum(stats[i].ids[k]);
+			tuplestore_putvalues(result->setResult, result->setDesc, values,
+								 nulls);
+		}
 	}
 	return (Datum) 0;
 }

@@ -463,7 +463,7 @@ rmsync_encrypt(int64 user_id, const char *plain)
 	KeyRing ring;
 	RmsyncFernetKey key;
 	uint8 iv[RMSYNC_FERNET_IV_LEN];
-	char *token = NULL;
+	char *volatile token = NULL;
 	char *utf8 = pg_server_to_any(unconstify(char *, plain),
 								  (int) strlen(plain), PG_UTF8);
 

@@ -43,7 +43,7 @@
 int64
 rmsync_engine_now(void)
 {
-	instr_time	now;
+	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	return (int64) INSTR_TIME_GET_MICROSEC(now);
@@ -64,18 +64,18 @@ rmsync_engine_scaled(int delay_ms)
 RmsyncEngine *
 rmsync_engine_create(bool foreground)
 {
-	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext,
-											  "rmsync engine",
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "rmsync engine",
 											  ALLOCSET_DEFAULT_SIZES);
 	RmsyncEngine *engine = MemoryContextAllocZero(cxt, sizeof(RmsyncEngine));
-	HASHCTL		ctl = { 0 };
+	HASHCTL ctl = { 0 };
 
 	engine->cxt = cxt;
-	engine->turn_cxt = AllocSetContextCreate(cxt, "rmsync turn",
-											 ALLOCSET_DEFAULT_SIZES);
+	engine->turn_cxt =
+		AllocSetContextCreate(cxt, "rmsync turn", ALLOCSET_DEFAULT_SIZES);
 	engine->foreground = foreground;
 	engine->http = rmsync_http_create(rmsync_max_in_flight);
 	dlist_init(&engine->active);
+	dlist_init(&engine->started);
 	dlist_init(&engine->responded);
 	dlist_init(&engine->waiting);
 	dlist_init(&engine->delayed);
@@ -123,8 +123,7 @@ holds_other(RmsyncEngine *engine, RmsyncLease *lease)
 
 /* Tries to become the one process that sends for a target. */
 static void
-seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us,
-		   bool *others)
+seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
 {
 	if (lease->held)
 		return;
@@ -134,8 +133,7 @@ seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us,
 		*others = true;
 		return;
 	}
-	if (!engine->foreground && engine->can_grow &&
-		holds_other(engine, lease) &&
+	if (!engine->foreground && engine->can_grow && holds_other(engine, lease) &&
 		(lease->unowned_since_us == 0 ||
 		 now_us - lease->unowned_since_us < LEAVE_US))
 	{
@@ -164,7 +162,7 @@ lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
 			return;
 		target = rmsync_target_find(row.target_name);
 		if (target == NULL)
-			return;				/* a target this library does not know */
+			return; /* a target this library does not know */
 		for (int i = 0; i < engine->nleases; i++)
 		{
 			if (engine->leases[i].target == target)
@@ -209,7 +207,7 @@ prune_active(RmsyncEngine *engine)
 static bool
 wants_load(RmsyncEngine *engine, int64 now_us)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	if (!engine->instance_ok)
 		return false;
@@ -226,8 +224,7 @@ wants_load(RmsyncEngine *engine, int64 now_us)
 static bool
 due_passed(RmsyncEngine *engine)
 {
-	return engine->next_due != 0 &&
-		engine->next_due <= GetCurrentTimestamp();
+	return engine->next_due != 0 && engine->next_due <= GetCurrentTimestamp();
 }
 
 static bool
@@ -239,8 +236,7 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (engine->nended >= FLUSH_JOBS)
 		return true;
 	if (engine->nended > 0 &&
-		(now_us - engine->ended_since_us >= FLUSH_US ||
-		 engine->in_flight == 0))
+		(now_us - engine->ended_since_us >= FLUSH_US || engine->in_flight == 0))
 		return true;
 	return wants_load(engine, now_us);
 }
@@ -256,6 +252,7 @@ timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	lanes_have_work(engine, &lanes, now_us, others);
 	if (now_us >= engine->next_partition_us)
 	{
+		(void) rmsync_store_give_up(rmsync_max_age);
 		rmsync_store_log_partitions(rmsync_log_retention);
 		engine->next_partition_us = now_us + PARTITION_US;
 	}
@@ -268,7 +265,7 @@ static void
 take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
 {
 	RmsyncLaneList lanes;
-	int			folded;
+	int folded;
 
 	folded = rmsync_store_fold(engine->turn_cxt, FOLD_MARKS, &lanes);
 	engine->stat.folded += folded;
@@ -280,7 +277,7 @@ take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
 	}
 	if (woken && folded == 0)
 	{
-		bool		ignored = false;
+		bool ignored = false;
 
 		/* somebody else folded, or put rows into the queue directly */
 		rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
@@ -296,9 +293,9 @@ static bool
 database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 {
 	RmsyncLaneList lanes;
-	bool		durable;
-	bool		others = false;
-	bool		check = now_us >= engine->next_check_us;
+	bool durable;
+	bool others = false;
+	bool check = now_us >= engine->next_check_us;
 
 	rmsync_txn_begin("rmsync: recording and loading");
 	MemoryContextSwitchTo(engine->turn_cxt);
@@ -340,7 +337,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 static void
 sooner(long *timeout_ms, int64 in_us)
 {
-	long		ms = in_us <= 0 ? 0 : (long) Min((in_us + 999) / 1000, 3600000);
+	long ms = in_us <= 0 ? 0 : (long) Min((in_us + 999) / 1000, 3600000);
 
 	if (*timeout_ms < 0 || ms < *timeout_ms)
 		*timeout_ms = ms;
@@ -350,34 +347,35 @@ sooner(long *timeout_ms, int64 in_us)
 static long
 next_timeout(RmsyncEngine *engine)
 {
-	int64		now_us = rmsync_engine_now();
-	long		timeout = rmsync_http_wait_ms(engine->http);
-	dlist_iter	iter;
+	int64 now_us = rmsync_engine_now();
+	long timeout = rmsync_http_wait_ms(engine->http);
+	dlist_iter iter;
 
 	sooner(&timeout, engine->next_check_us - now_us);
 	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded))
 		return 0;
 	if (engine->nended > 0)
-		sooner(&timeout, engine->in_flight == 0 ? 0
-			   : engine->ended_since_us + FLUSH_US - now_us);
+		sooner(&timeout, engine->in_flight == 0
+							 ? 0
+							 : engine->ended_since_us + FLUSH_US - now_us);
 	if (engine->next_due != 0)
 		sooner(&timeout, engine->next_due - GetCurrentTimestamp());
 	dlist_foreach(iter, &engine->waiting)
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node, iter.cur);
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 
 		sooner(&timeout, rmsync_bucket_wait(&ejob->lane->bucket, now_us));
 	}
 	dlist_foreach(iter, &engine->delayed)
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node, iter.cur);
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 
 		sooner(&timeout, ejob->deadline_us - now_us);
 	}
 	dlist_foreach(iter, &engine->active)
 	{
 		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
-		int64		wait = rmsync_lane_wait(lane, now_us);
+		int64 wait = rmsync_lane_wait(lane, now_us);
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
@@ -407,7 +405,7 @@ reclaim_leases(RmsyncEngine *engine, int64 now_us)
 RmsyncEngineState
 rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 {
-	int64		now_us;
+	int64 now_us;
 
 	rmsync_http_poll(engine->http, 64);
 	rmsync_engine_responses(engine);
@@ -432,7 +430,8 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	engine->stat.lanes = (int) hash_get_num_entries(engine->lanes);
 	*timeout_ms = next_timeout(engine);
 	return engine->in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
-		? RMSYNC_ENGINE_IDLE : RMSYNC_ENGINE_BUSY;
+			   ? RMSYNC_ENGINE_IDLE
+			   : RMSYNC_ENGINE_BUSY;
 }
 
 int
@@ -450,7 +449,7 @@ rmsync_engine_can_grow(RmsyncEngine *engine, bool can_grow)
 bool
 rmsync_engine_wants_help(RmsyncEngine *engine)
 {
-	bool		wants = engine->wants_help;
+	bool wants = engine->wants_help;
 
 	engine->wants_help = false;
 	return wants;
@@ -463,7 +462,7 @@ rmsync_engine_wants_help(RmsyncEngine *engine)
 static void
 blame_job(EngineJob *ejob)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 
 	if (++ejob->db_errors < 2)
 		return;
@@ -549,4 +548,23 @@ void
 rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
 {
 	*stat = engine->stat;
+}
+
+int
+rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
+{
+	dlist_iter iter;
+	int n = 0;
+
+	dlist_foreach(iter, &engine->started)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
+
+		for (int i = 0; i < ejob->job.nitems && n < max; i++)
+		{
+			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
+				ids[n++] = ejob->job.items[i]->queue_id;
+		}
+	}
+	return n;
 }

@@ -76,6 +76,10 @@ typedef struct RmsyncEngineStat
 	uint64		bytes_received;
 } RmsyncEngineStat;
 
+/* Queue ids of the items being worked on, at most "max"; returns how many. */
+extern int	rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids,
+									int max);
+
 extern void rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat);
 
 #endif							/* RMSYNC_ENGINE_H */

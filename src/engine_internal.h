@@ -29,6 +29,7 @@
 typedef struct EngineJob
 {
 	dlist_node	node;
+	dlist_node	started_node;	/* in engine->started */
 	RmsyncJob	job;
 	struct RmsyncEngine *engine;
 	RmsyncLane *lane;
@@ -61,6 +62,7 @@ struct RmsyncEngine
 	HTAB	   *lanes;
 	HTAB	   *claims;
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
+	dlist_head	started;		/* jobs started and not ended, all of them */
 	dlist_head	responded;
 	dlist_head	waiting;		/* for a token */
 	dlist_head	delayed;

@@ -21,6 +21,7 @@ end_job(RmsyncEngine *engine, EngineJob *ejob)
 	if (engine->nended++ == 0)
 		engine->ended_since_us = rmsync_engine_now();
 	dlist_push_tail(&engine->ended, &ejob->node);
+	dlist_delete(&ejob->started_node);
 	ejob->lane->in_flight--;
 	ejob->lane->lease->in_flight--;
 	engine->in_flight--;
@@ -33,7 +34,7 @@ rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item)
 	const RmsyncLedger *ledger = &item->ledger;
 
 	if (ledger->intent != NULL)
-		return false;			/* an earlier request must be resolved */
+		return false; /* an earlier request must be resolved */
 	if (!item->present)
 	{
 		if (ledger->exists)
@@ -73,7 +74,7 @@ all_decided(const RmsyncJob *job)
 static void
 on_response(void *arg, const RmsyncHttpResponse *response)
 {
-	EngineJob  *ejob = arg;
+	EngineJob *ejob = arg;
 
 	ejob->response = response;
 	dlist_push_tail(&ejob->engine->responded, &ejob->node);
@@ -97,10 +98,10 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 void
 rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 	const RmsyncTarget *target = ejob->lane->lease->target;
 	MemoryContext old = MemoryContextSwitchTo(job->cxt);
-	RmsyncStep	step = RMSYNC_STEP_DONE;
+	RmsyncStep step = RMSYNC_STEP_DONE;
 
 	if (job->fail.scope == RMSYNC_FAIL_NONE)
 	{
@@ -125,7 +126,8 @@ rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 			engine->ncommitting++;
 			break;
 		case RMSYNC_STEP_DELAY:
-			ejob->deadline_us = rmsync_engine_now() +
+			ejob->deadline_us =
+				rmsync_engine_now() +
 				(int64) rmsync_engine_scaled(job->delay_ms) * 1000;
 			dlist_push_tail(&engine->delayed, &ejob->node);
 			break;
@@ -141,8 +143,9 @@ rmsync_engine_responses(RmsyncEngine *engine)
 {
 	while (!dlist_is_empty(&engine->responded))
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node,
-										   dlist_pop_head_node(&engine->responded));
+		EngineJob *ejob =
+			dlist_container(EngineJob, node,
+							dlist_pop_head_node(&engine->responded));
 		MemoryContext old = MemoryContextSwitchTo(ejob->job.cxt);
 
 		engine->stat.bytes_received += ejob->response->body_len;
@@ -166,8 +169,8 @@ rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
 
 	dlist_foreach_modify(iter, &engine->waiting)
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node, iter.cur);
-		int64		wait = rmsync_lane_wait(ejob->lane, now_us);
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
+		int64 wait = rmsync_lane_wait(ejob->lane, now_us);
 
 		if (wait > 0)
 		{
@@ -192,7 +195,7 @@ rmsync_engine_delays(RmsyncEngine *engine, int64 now_us)
 
 	dlist_foreach_modify(iter, &engine->delayed)
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node, iter.cur);
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 
 		if (ejob->deadline_us > now_us)
 			continue;
@@ -204,15 +207,16 @@ rmsync_engine_delays(RmsyncEngine *engine, int64 now_us)
 static void
 start_job(RmsyncEngine *engine, RmsyncLane *lane)
 {
-	EngineJob  *ejob = dlist_container(EngineJob, node,
-									   dlist_pop_head_node(&lane->buffer));
-	RmsyncJob  *job = &ejob->job;
+	EngineJob *ejob =
+		dlist_container(EngineJob, node, dlist_pop_head_node(&lane->buffer));
+	RmsyncJob *job = &ejob->job;
 	MemoryContext old;
 
 	lane->buffered--;
 	lane->in_flight++;
 	lane->lease->in_flight++;
 	engine->in_flight++;
+	dlist_push_tail(&engine->started, &ejob->started_node);
 	ejob->started_us = rmsync_engine_now();
 
 	for (int i = 0; i < job->nitems; i++)
@@ -245,7 +249,7 @@ start_job(RmsyncEngine *engine, RmsyncLane *lane)
 void
 rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 {
-	bool		progress = true;
+	bool progress = true;
 
 	while (progress && engine->in_flight < rmsync_max_in_flight)
 	{
@@ -255,7 +259,7 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 		dlist_foreach_modify(iter, &engine->active)
 		{
 			RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
-			int			limit = lane->limits.jobs_per_lane;
+			int limit = lane->limits.jobs_per_lane;
 
 			/* after failures one probe goes first */
 			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5)

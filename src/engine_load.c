@@ -29,19 +29,19 @@
 static ClaimKey
 claim_key(int64 lane_id, int type, const char *id)
 {
-	ClaimKey	key;
+	ClaimKey key;
 
 	key.lane_id = lane_id;
-	key.what = DatumGetUInt64(hash_any_extended((const unsigned char *) id,
-												strlen(id), type));
+	key.what = DatumGetUInt64(
+		hash_any_extended((const unsigned char *) id, strlen(id), type));
 	return key;
 }
 
 static bool
 claim(RmsyncEngine *engine, int64 lane_id, int type, const char *id)
 {
-	ClaimKey	key = claim_key(lane_id, type, id);
-	bool		found;
+	ClaimKey key = claim_key(lane_id, type, id);
+	bool found;
 
 	(void) hash_search(engine->claims, &key, HASH_ENTER, &found);
 	return !found;
@@ -50,7 +50,7 @@ claim(RmsyncEngine *engine, int64 lane_id, int type, const char *id)
 static void
 unclaim(RmsyncEngine *engine, int64 lane_id, int type, const char *id)
 {
-	ClaimKey	key = claim_key(lane_id, type, id);
+	ClaimKey key = claim_key(lane_id, type, id);
 
 	(void) hash_search(engine->claims, &key, HASH_REMOVE, NULL);
 }
@@ -65,7 +65,7 @@ unclaim(RmsyncEngine *engine, int64 lane_id, int type, const char *id)
 void
 rmsync_engine_release(RmsyncEngine *engine, EngineJob *ejob)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 	RmsyncLane *lane = ejob->lane;
 
 	if (lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)
@@ -84,8 +84,8 @@ rmsync_engine_drop_buffer(RmsyncEngine *engine, RmsyncLane *lane)
 {
 	while (!dlist_is_empty(&lane->buffer))
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node,
-										   dlist_pop_head_node(&lane->buffer));
+		EngineJob *ejob =
+			dlist_container(EngineJob, node, dlist_pop_head_node(&lane->buffer));
 
 		lane->buffered--;
 		rmsync_engine_release(engine, ejob);
@@ -99,19 +99,19 @@ bool
 rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 {
 	return lane->ready && lane->lease->held &&
-		lane->buffered < Min(REFILL_BELOW, 1 + lane->limits.jobs_per_lane) &&
-		(lane->usable || !lane->loaded ||
-		 (lane->in_flight == 0 && lane->buffered == 0)) &&
-		engine->in_flight < rmsync_max_in_flight &&
-		rmsync_lane_wait(lane, now_us) == 0;
+		   lane->buffered < Min(REFILL_BELOW, 1 + lane->limits.jobs_per_lane) &&
+		   (lane->usable || !lane->loaded ||
+			(lane->in_flight == 0 && lane->buffered == 0)) &&
+		   engine->in_flight < rmsync_max_in_flight &&
+		   rmsync_lane_wait(lane, now_us) == 0;
 }
 
 static EngineJob *
 new_job(RmsyncEngine *engine, RmsyncLane *lane, const char *group_key)
 {
-	MemoryContext cxt = AllocSetContextCreate(engine->cxt, "rmsync job",
-											  ALLOCSET_SMALL_SIZES);
-	EngineJob  *ejob = MemoryContextAllocZero(cxt, sizeof(EngineJob));
+	MemoryContext cxt =
+		AllocSetContextCreate(engine->cxt, "rmsync job", ALLOCSET_SMALL_SIZES);
+	EngineJob *ejob = MemoryContextAllocZero(cxt, sizeof(EngineJob));
 
 	ejob->engine = engine;
 	ejob->lane = lane;
@@ -146,22 +146,20 @@ buffer_job(RmsyncLane *lane, EngineJob *ejob)
 
 /* One job per item. */
 static void
-load_items(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows,
-		   int nrows)
+load_items(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows, int nrows)
 {
 	EngineJob **jobs = palloc(sizeof(EngineJob *) * Max(nrows, 1));
 	RmsyncItem **items = palloc(sizeof(RmsyncItem *) * Max(nrows, 1));
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < nrows; i++)
 	{
-		EngineJob  *ejob;
+		EngineJob *ejob;
 
 		if (!claim(engine, lane->lane_id, rows[i].type, rows[i].item_id))
 			continue;
 		ejob = new_job(engine, lane, rows[i].item_id);
-		ejob->job.items = MemoryContextAlloc(ejob->job.cxt,
-											 sizeof(RmsyncItem *));
+		ejob->job.items = MemoryContextAlloc(ejob->job.cxt, sizeof(RmsyncItem *));
 		ejob->job.items[0] = items[n] = new_item(ejob->job.cxt, &rows[i]);
 		ejob->job.nitems = 1;
 		jobs[n++] = ejob;
@@ -181,10 +179,10 @@ load_items(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows,
 static void
 load_notebook(RmsyncEngine *engine, RmsyncLane *lane, const char *uuid)
 {
-	EngineJob  *ejob;
-	RmsyncJob  *job;
+	EngineJob *ejob;
+	RmsyncJob *job;
 	RmsyncQueueRow *rows;
-	int			nrows;
+	int nrows;
 
 	if (!claim(engine, lane->lane_id, CLAIM_NOTEBOOK, uuid))
 		return;
@@ -253,8 +251,8 @@ static void
 load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 {
 	RmsyncQueueRow *rows;
-	int			limit = LOAD_ROWS;
-	int			n;
+	int limit = LOAD_ROWS;
+	int n;
 
 	engine->loading = lane;
 	if (!rmsync_lane_refresh(lane, now_us) || !lane->usable ||
@@ -269,9 +267,8 @@ load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 	/* what cannot be sent soon should not be read yet */
 	if (lane->bucket.rate > 0)
 		limit = Min(limit, 2 + (int) (lane->bucket.tokens + lane->bucket.rate));
-	n = rmsync_store_ready(engine->turn_cxt, lane->lane_id,
-						   lane->after_priority, lane->after_seq, NULL, limit,
-						   &rows);
+	n = rmsync_store_ready(engine->turn_cxt, lane->lane_id, lane->after_priority,
+						   lane->after_seq, NULL, limit, &rows);
 	if (n < limit)
 	{
 		lane->ready = false;
@@ -294,8 +291,8 @@ void
 rmsync_engine_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_mutable_iter iter;
-	int			visited = 0;
-	int			max = engine->careful ? 1 : LOAD_LANES;
+	int visited = 0;
+	int max = engine->careful ? 1 : LOAD_LANES;
 
 	dlist_foreach_modify(iter, &engine->active)
 	{

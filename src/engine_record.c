@@ -61,10 +61,10 @@ static void
 record_item_error(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 				  const char *code, const char *message, int64 now_us)
 {
-	int			attempt = item->attempt + 1;
-	bool		failed = attempt >= rmsync_max_attempts;
-	int			delay = rmsync_engine_scaled(rmsync_backoff_ms(item->attempt,
-															   rmsync_engine_random(engine)));
+	int attempt = item->attempt + 1;
+	bool failed = attempt >= rmsync_max_attempts;
+	int delay = rmsync_engine_scaled(
+		rmsync_backoff_ms(item->attempt, rmsync_engine_random(engine)));
 
 	rmsync_store_queue_later(ejob->lane->lane_id, item, delay, attempt, failed,
 							 false, code, message);
@@ -116,7 +116,7 @@ static void
 record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			   int64 now_us)
 {
-	int64		lane_id = ejob->lane->lane_id;
+	int64 lane_id = ejob->lane->lane_id;
 
 	write_ledger(ejob, item);
 	if (item->version == 0)
@@ -130,17 +130,17 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			item->stays = !rmsync_store_queue_done(lane_id, item);
 			rmsync_store_log(ejob->job.lane, item,
 							 item->outcome == RMSYNC_OUT_SUCCESS ? "success"
-							 : "skipped",
-							 operation_of(item), NULL, NULL,
-							 ejob->job.requests, duration_ms(ejob, now_us));
+																 : "skipped",
+							 operation_of(item), NULL, NULL, ejob->job.requests,
+							 duration_ms(ejob, now_us));
 			break;
 		case RMSYNC_OUT_WAIT:
 			item->stays = !rmsync_store_queue_done(lane_id, item);
 			break;
 		case RMSYNC_OUT_ITEM_ERROR:
 			record_item_error(engine, ejob, item,
-							  item->error_code ? item->error_code
-							  : "invalid_data", item->error, now_us);
+							  item->error_code ? item->error_code : "invalid_data",
+							  item->error, now_us);
 			break;
 	}
 }
@@ -148,7 +148,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 static void
 record_remote(EngineJob *ejob)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 
 	if (job->remote_dirty)
 		rmsync_store_lane_remote(job->lane->lane_id, job->lane->config_epoch,
@@ -164,7 +164,7 @@ stop_lane(RmsyncEngine *engine, EngineJob *ejob, RmsyncLaneState state,
 	const char *reason = fail->message ? fail->message : fail->code;
 
 	if (!ejob->lane->usable)
-		return;					/* another job of it said so already */
+		return; /* another job of it said so already */
 	rmsync_store_lane_state(ejob->lane->lane_id, state, reason);
 	rmsync_store_notify(ejob->job.lane, kind, reason ? reason : kind, NULL);
 	rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, kind, reason,
@@ -195,35 +195,37 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
 	RmsyncLane *lane = ejob->lane;
 	RmsyncLease *lease = lane->lease;
-	int			delay;
+	int delay;
 
 	if (now_us < lane->blocked_until_us)
-		return;					/* several jobs met the same outage */
+		return; /* several jobs met the same outage */
 	lane->fail_streak++;
 	lease->fail_streak++;
-	delay = ejob->job.fail.delay_ms > 0 ? ejob->job.fail.delay_ms
-		: rmsync_breaker_ms(lane->fail_streak - 1,
-							rmsync_engine_random(engine));
+	delay = ejob->job.fail.delay_ms > 0
+				? ejob->job.fail.delay_ms
+				: rmsync_breaker_ms(lane->fail_streak - 1,
+									rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
 	if (lease->fail_streak >= 10)
 		lease->open_until_us =
-			now_us + (int64) rmsync_engine_scaled(rmsync_breaker_ms(lease->fail_streak - 10,
-																	rmsync_engine_random(engine))) * 1000;
+			now_us + (int64) rmsync_engine_scaled(
+						 rmsync_breaker_ms(lease->fail_streak - 10,
+										   rmsync_engine_random(engine))) *
+						 1000;
 	rmsync_store_lane_blocked(lane->lane_id, delay, lane->fail_streak);
 	lane->blocked_streak = lane->fail_streak;
 	rmsync_store_log(ejob->job.lane, NULL, "lane", NULL,
-					 ejob->job.fail.code ? ejob->job.fail.code
-					 : "network_error", ejob->job.fail.message,
-					 ejob->job.requests, 0);
+					 ejob->job.fail.code ? ejob->job.fail.code : "network_error",
+					 ejob->job.fail.message, ejob->job.requests, 0);
 }
 
 static void
 lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
 	RmsyncLane *lane = ejob->lane;
-	int			delay = Max(ejob->job.fail.delay_ms, 1);
-	int64		until;
+	int delay = Max(ejob->job.fail.delay_ms, 1);
+	int64 until;
 
 	delay = Min(delay, 3600 * 1000);
 	delay += (int) (rmsync_engine_random(engine) * 250);
@@ -284,7 +286,7 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 static void
 record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 
 	engine->current = ejob;
 	record_remote(ejob);
@@ -308,7 +310,7 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 static void
 record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 
 	engine->current = ejob;
 	record_remote(ejob);
@@ -329,13 +331,12 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 bool
 rmsync_engine_record(RmsyncEngine *engine, int64 now_us)
 {
-	dlist_iter	iter;
-	bool		durable = false;
+	dlist_iter iter;
+	bool durable = false;
 
 	dlist_foreach(iter, &engine->committing)
 	{
-		record_commit(engine, dlist_container(EngineJob, node, iter.cur),
-					  now_us);
+		record_commit(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 		durable = true;
 		if (engine->careful)
 			return durable;
@@ -381,7 +382,7 @@ count_item(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item)
 static void
 mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 
 	job->remote_dirty = false;
 	if (job->notebook != NULL)
@@ -402,9 +403,9 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 static void
 finish_job(RmsyncEngine *engine, EngineJob *ejob)
 {
-	RmsyncJob  *job = &ejob->job;
+	RmsyncJob *job = &ejob->job;
 	RmsyncLane *lane = ejob->lane;
-	bool		rescan = false;
+	bool rescan = false;
 
 	mark_clean(engine, ejob);
 	for (int i = 0; i < job->nitems; i++)
@@ -413,7 +414,7 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 
 		count_item(engine, ejob, item);
 		rescan = rescan || item->stays || item->outcome == RMSYNC_OUT_NONE ||
-			item->outcome == RMSYNC_OUT_ITEM_ERROR;
+				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
 
@@ -435,7 +436,7 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 void
 rmsync_engine_recorded(RmsyncEngine *engine)
 {
-	dlist_head	going;
+	dlist_head going;
 
 	dlist_init(&going);
 	while (!dlist_is_empty(&engine->committing))
@@ -449,8 +450,9 @@ rmsync_engine_recorded(RmsyncEngine *engine)
 	{
 		while (!dlist_is_empty(&engine->ended))
 		{
-			EngineJob  *ejob = dlist_container(EngineJob, node,
-											   dlist_pop_head_node(&engine->ended));
+			EngineJob *ejob =
+				dlist_container(EngineJob, node,
+								dlist_pop_head_node(&engine->ended));
 
 			engine->nended--;
 			finish_job(engine, ejob);
@@ -460,8 +462,8 @@ rmsync_engine_recorded(RmsyncEngine *engine)
 	}
 	while (!dlist_is_empty(&going))
 	{
-		EngineJob  *ejob = dlist_container(EngineJob, node,
-										   dlist_pop_head_node(&going));
+		EngineJob *ejob =
+			dlist_container(EngineJob, node, dlist_pop_head_node(&going));
 
 		mark_clean(engine, ejob);
 		rmsync_engine_advance(engine, ejob);

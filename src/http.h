@@ -3,10 +3,10 @@
  * http.h
  *	  HTTP requests and responses as plain data, and the transport.
  *
- * http.c is the only file that includes curl.  Targets fill RmsyncHttpRequest
- * and read RmsyncHttpResponse; only the engine calls the transport functions.
- * No function here throws for anything a remote side can do: network trouble
- * is a field of the response.
+ * http.c and http_transfer.c are the only files that include curl.  Targets
+ * fill RmsyncHttpRequest and read RmsyncHttpResponse; only the engine calls
+ * the transport functions.  No function here throws for anything a remote
+ * side can do: network trouble is a field of the response.
  *
  *-------------------------------------------------------------------------
  */

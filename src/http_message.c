@@ -359,7 +359,7 @@ static void
 explain_timeout(const RmsyncHttpEnd *end, char *message)
 {
 	static const char *const while_doing[] = { "resolving the host name",
-											   "connecting", "negotiating TLS",
+											   "connecting or negotiating TLS",
 											   "waiting for the response",
 											   "reading the response" };
 
@@ -398,8 +398,6 @@ explain(const RmsyncHttpEnd *end, char *message)
 		text = "the response is larger than allowed";
 	else if (end->no_memory)
 		text = "out of memory";
-	else if (end->detail[0] != '\0')
-		text = end->detail;
 	else
 		text = end->text;
 	strlcpy(message, text, RMSYNC_HTTP_MESSAGE_SIZE);

@@ -58,7 +58,6 @@ typedef enum RmsyncHttpPhase
 {
 	RMSYNC_HTTP_PHASE_RESOLVE,
 	RMSYNC_HTTP_PHASE_CONNECT,
-	RMSYNC_HTTP_PHASE_TLS,
 	RMSYNC_HTTP_PHASE_WAIT,
 	RMSYNC_HTTP_PHASE_RESPONSE
 } RmsyncHttpPhase;
@@ -76,8 +75,7 @@ typedef struct RmsyncHttpEnd
 	RmsyncHttpPhase phase;
 	long		timeout_ms;
 	const char *problem;		/* why it was not even tried, or NULL */
-	const char *text;			/* libcurl's words for the kind of error */
-	const char *detail;			/* its words for this error, or "" */
+	const char *text;			/* libcurl's reason */
 } RmsyncHttpEnd;
 
 /*

@@ -324,11 +324,29 @@ reached_phase(RmsyncHttpTransfer *t)
 		return RMSYNC_HTTP_PHASE_RESPONSE;
 	if (t->sent)
 		return RMSYNC_HTTP_PHASE_WAIT;
-	if (info_off(t->easy, CURLINFO_CONNECT_TIME_T) > 0)
-		return RMSYNC_HTTP_PHASE_TLS;
 	if (info_off(t->easy, CURLINFO_NAMELOOKUP_TIME_T) > 0)
 		return RMSYNC_HTTP_PHASE_CONNECT;
 	return RMSYNC_HTTP_PHASE_RESOLVE;
+}
+
+/* Where libcurl's own words for a broken answer would mislead. */
+static const char *
+plain_words(CURLcode code)
+{
+	switch (code)
+	{
+		case CURLE_UNSUPPORTED_PROTOCOL: /* takes it for HTTP/0.9 */
+		case CURLE_WEIRD_SERVER_REPLY:
+			return "the answer is not HTTP";
+		case CURLE_OUT_OF_MEMORY: /* a header line without end */
+			return "the answer's head is too large, or memory ran out";
+		case CURLE_GOT_NOTHING:
+			return "the connection was closed without an answer";
+		case CURLE_PARTIAL_FILE:
+			return "the connection was closed in the middle of the answer";
+		default:
+			return curl_easy_strerror(code);
+	}
 }
 
 /* What happened, in terms that do not need libcurl. */
@@ -352,10 +370,14 @@ describe_end(RmsyncHttpTransfer *t, RmsyncHttpEnd *end)
 					 t->result == CURLE_URL_MALFORMAT ||
 					 t->result == CURLE_LOGIN_DENIED;
 	end->phase = reached_phase(t);
-	end->text = curl_easy_strerror(t->result);
 
 	/* Before anything is sent libcurl's own words are about the peer only. */
-	end->detail = t->sent ? "" : t->errbuf;
+	if (!t->sent && t->errbuf[0] != '\0')
+		end->text = t->errbuf;
+	else if (t->sent)
+		end->text = plain_words(t->result);
+	else
+		end->text = curl_easy_strerror(t->result);
 }
 
 static int

@@ -395,3 +395,15 @@ rmsync_json_text(Jsonb *json)
 		return NULL;
 	return JsonbToCString(NULL, &json->root, VARSIZE(json));
 }
+
+/*
+ * Object "base" overlaid with the top-level keys of object "over"; both must
+ * be objects.  Result in the current context.
+ */
+Jsonb *
+rmsync_json_merge(Jsonb *base, Jsonb *over)
+{
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+											  JsonbPGetDatum(base),
+											  JsonbPGetDatum(over)));
+}

@@ -20,7 +20,7 @@
 RmsyncLane *
 rmsync_lane_get(HTAB *lanes, int64 lane_id)
 {
-	bool		found;
+	bool found;
 	RmsyncLane *lane = hash_search(lanes, &lane_id, HASH_ENTER, &found);
 
 	if (!found)
@@ -61,8 +61,8 @@ static Jsonb *
 with_settings(const char *target_name, const char *plain)
 {
 	StringInfoData buf;
-	Jsonb	   *config = rmsync_json_parse(plain, strlen(plain));
-	Jsonb	   *extra;
+	Jsonb *config = rmsync_json_parse(plain, strlen(plain));
+	Jsonb *extra;
 
 	if (config == NULL || !JB_ROOT_IS_OBJECT(config))
 		return NULL;
@@ -83,7 +83,7 @@ static bool
 decrypt_config(RmsyncLane *lane, const char *token)
 {
 	MemoryContext old = CurrentMemoryContext;
-	char	   *plain = rmsync_decrypt(lane->info.user_id, token);
+	char *plain = rmsync_decrypt(lane->info.user_id, token);
 
 	if (plain == NULL)
 		return false;
@@ -126,8 +126,8 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
 	lane->info.user_id = row->user_id;
 	lane->info.target_name = MemoryContextStrdup(lane->cxt, row->target_name);
 	lane->info.config_epoch = row->config_epoch;
-	lane->info.remote = row->remote ? MemoryContextStrdup(lane->cxt, row->remote)
-		: NULL;
+	lane->info.remote =
+		row->remote ? MemoryContextStrdup(lane->cxt, row->remote) : NULL;
 	lane->config_token = MemoryContextStrdup(lane->cxt, row->config);
 	if (!decrypt_config(lane, row->config))
 	{
@@ -186,14 +186,15 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 	}
 	lane->loaded = true;
 	lane->usable = row.enabled && row.state == RMSYNC_LANE_ACTIVE &&
-		lane->info.config != NULL && lane->info.config_epoch == row.config_epoch;
+				   lane->info.config != NULL &&
+				   lane->info.config_epoch == row.config_epoch;
 	return true;
 }
 
 int64
 rmsync_lane_wait(const RmsyncLane *lane, int64 now_us)
 {
-	int64		until = Max(lane->blocked_until_us, lane->lease->open_until_us);
+	int64 until = Max(lane->blocked_until_us, lane->lease->open_until_us);
 
 	return until > now_us ? until - now_us : 0;
 }

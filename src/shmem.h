@@ -16,6 +16,7 @@
 #include "datatype/timestamp.h"
 
 #define RMSYNC_WORKERS_PER_DB 16
+#define RMSYNC_IDS_PER_WORKER 128
 
 /* Counters of one worker, for rmsync.stat_worker; written by it alone. */
 typedef struct RmsyncWorkerStat
@@ -35,6 +36,8 @@ typedef struct RmsyncWorkerStat
 	uint64		bytes_sent;
 	uint64		bytes_received;
 	uint64		errors;
+	int			nids;			/* of the queue rows being worked on, as many */
+	int64		ids[RMSYNC_IDS_PER_WORKER]; /* as fit */
 } RmsyncWorkerStat;
 
 /* What is known of a database. */

@@ -33,8 +33,8 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 		1,
 		{ INT8OID }
 	};
-	Datum		values[1];
-	char	   *state;
+	Datum values[1];
+	char *state;
 
 	values[0] = Int64GetDatum(lane_id);
 	if (rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) == 0)
@@ -56,8 +56,7 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 }
 
 void
-rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
-						const char *reason)
+rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state, const char *reason)
 {
 	static RmsyncPlan plan = {
 		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
@@ -66,8 +65,8 @@ rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
 		3,
 		{ INT8OID, TEXTOID, TEXTOID }
 	};
-	Datum		values[3];
-	char		nulls[4] = "   ";
+	Datum values[3];
+	char nulls[4] = "   ";
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(rmsync_lane_state_name(state));
@@ -89,7 +88,7 @@ rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms, int fail_streak)
 		3,
 		{ INT8OID, INT8OID, INT4OID }
 	};
-	Datum		values[3];
+	Datum values[3];
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = Int64GetDatum(blocked_ms);
@@ -101,14 +100,12 @@ void
 rmsync_store_lane_remote(int64 lane_id, int epoch, const char *remote)
 {
 	/* Notes learned for an earlier destination must not survive a change. */
-	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs SET remote = $3::jsonb"
-		" WHERE id = $1 AND config_epoch = $2",
-		3,
-		{ INT8OID, INT4OID, TEXTOID }
-	};
-	Datum		values[3];
-	char		nulls[4] = "   ";
+	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs SET remote = $3::jsonb"
+							   " WHERE id = $1 AND config_epoch = $2",
+							   3,
+							   { INT8OID, INT4OID, TEXTOID } };
+	Datum values[3];
+	char nulls[4] = "   ";
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = Int32GetDatum(epoch);
@@ -122,15 +119,13 @@ rmsync_store_lane_remote(int64 lane_id, int epoch, const char *remote)
 void
 rmsync_store_lane_synced(int64 lane_id, int items, int jobs)
 {
-	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs"
-		" SET last_synced_at = pg_catalog.clock_timestamp(),"
-		" total_items_synced = total_items_synced + $2,"
-		" sync_count = sync_count + $3 WHERE id = $1",
-		3,
-		{ INT8OID, INT4OID, INT4OID }
-	};
-	Datum		values[3];
+	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
+							   " SET last_synced_at = pg_catalog.clock_timestamp(),"
+							   " total_items_synced = total_items_synced + $2,"
+							   " sync_count = sync_count + $3 WHERE id = $1",
+							   3,
+							   { INT8OID, INT4OID, INT4OID } };
+	Datum values[3];
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = Int32GetDatum(items);
@@ -139,16 +134,13 @@ rmsync_store_lane_synced(int64 lane_id, int items, int jobs)
 }
 
 char *
-rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
-						const char *target_name)
+rmsync_store_lane_token(MemoryContext cxt, int64 user_id, const char *target_name)
 {
-	static RmsyncPlan plan = {
-		"SELECT config_encrypted FROM rmsync.integration_configs"
-		" WHERE user_id = $1 AND target_name = $2",
-		2,
-		{ INT8OID, TEXTOID }
-	};
-	Datum		values[2];
+	static RmsyncPlan plan = { "SELECT config_encrypted FROM rmsync.integration_configs"
+							   " WHERE user_id = $1 AND target_name = $2",
+							   2,
+							   { INT8OID, TEXTOID } };
+	Datum values[2];
 
 	values[0] = Int64GetDatum(user_id);
 	values[1] = CStringGetTextDatum(target_name);
@@ -158,9 +150,9 @@ rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
 }
 
 char *
-rmsync_store_connect(int64 user_id, const char *target_name,
-					 const char *token, int item_types, char granularity,
-					 bool new_destination, bool backup)
+rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
+					 int item_types, char granularity, bool new_destination,
+					 bool backup)
 {
 	static RmsyncPlan plan = {
 		"SELECT rmsync.store_connection(rmsync.effective_user($1), $2, $3,"
@@ -168,14 +160,12 @@ rmsync_store_connect(int64 user_id, const char *target_name,
 		7,
 		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID }
 	};
-	static RmsyncPlan show = {
-		"SELECT rmsync.integration_json(c)::text"
-		" FROM rmsync.integration_configs c WHERE c.id = $1",
-		1,
-		{ INT8OID }
-	};
+	static RmsyncPlan show = { "SELECT rmsync.integration_json(c)::text"
+							   " FROM rmsync.integration_configs c WHERE c.id = $1",
+							   1,
+							   { INT8OID } };
 	MemoryContext cxt = CurrentMemoryContext;
-	Datum		values[7];
+	Datum values[7];
 
 	values[0] = Int64GetDatum(user_id);
 	values[1] = CStringGetTextDatum(target_name);
@@ -202,7 +192,7 @@ rmsync_store_lane_swap(int64 lane_id)
 		1,
 		{ INT8OID }
 	};
-	Datum		values[1];
+	Datum values[1];
 
 	values[0] = Int64GetDatum(lane_id);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
@@ -211,27 +201,25 @@ rmsync_store_lane_swap(int64 lane_id)
 bool
 rmsync_store_instance_ok(void)
 {
-	static RmsyncPlan plan = {
-		"SELECT rmsync.instance_matches()", 0, { 0 }
-	};
+	static RmsyncPlan plan = { "SELECT rmsync.instance_matches()", 0, { 0 } };
 
 	return rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT) == 1 &&
-		rmsync_spi_bool(0, 1);
+		   rmsync_spi_bool(0, 1);
 }
 
 static int32
 lease_key(const char *target_name)
 {
-	return (int32) DatumGetUInt32(hash_any((const unsigned char *) target_name,
-										   strlen(target_name)));
+	return (int32) DatumGetUInt32(
+		hash_any((const unsigned char *) target_name, strlen(target_name)));
 }
 
 bool
 rmsync_store_lease(const char *target_name)
 {
-	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_lock_int4,
-											Int32GetDatum(LEASE_CLASS),
-											Int32GetDatum(lease_key(target_name))));
+	return DatumGetBool(
+		DirectFunctionCall2(pg_try_advisory_lock_int4, Int32GetDatum(LEASE_CLASS),
+							Int32GetDatum(lease_key(target_name))));
 }
 
 void

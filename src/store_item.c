@@ -24,25 +24,25 @@ static int
 collect(RmsyncItem **items, int nitems, RmsyncItemType type, Datum *ids,
 		Datum *notebooks)
 {
-	Datum	   *id = palloc(sizeof(Datum) * nitems);
-	Datum	   *notebook = palloc(sizeof(Datum) * nitems);
-	int			n = 0;
+	Datum *id = palloc(sizeof(Datum) * nitems);
+	Datum *notebook = palloc(sizeof(Datum) * nitems);
+	int n = 0;
 
 	for (int i = 0; i < nitems; i++)
 	{
 		if (items[i]->type != type)
 			continue;
 		id[n] = CStringGetTextDatum(items[i]->id);
-		notebook[n] = CStringGetTextDatum(items[i]->notebook_uuid
-										  ? items[i]->notebook_uuid : "");
+		notebook[n] = CStringGetTextDatum(
+			items[i]->notebook_uuid ? items[i]->notebook_uuid : "");
 		n++;
 	}
 	if (n == 0)
 		return 0;
-	*ids = PointerGetDatum(construct_array(id, n, TEXTOID, -1, false,
-										   TYPALIGN_INT));
-	*notebooks = PointerGetDatum(construct_array(notebook, n, TEXTOID, -1,
-												 false, TYPALIGN_INT));
+	*ids =
+		PointerGetDatum(construct_array(id, n, TEXTOID, -1, false, TYPALIGN_INT));
+	*notebooks = PointerGetDatum(
+		construct_array(notebook, n, TEXTOID, -1, false, TYPALIGN_INT));
 	return n;
 }
 
@@ -53,11 +53,11 @@ collect(RmsyncItem **items, int nitems, RmsyncItemType type, Datum *ids,
 static RmsyncItem *
 find_item(RmsyncItem **items, int nitems, RmsyncItemType type, const char *id)
 {
-	static int	start = 0;
+	static int start = 0;
 
 	for (int k = 0; k < nitems; k++)
 	{
-		int			i = (start + k) % nitems;
+		int i = (start + k) % nitems;
 
 		if (items[i]->type == type && strcmp(items[i]->id, id) == 0)
 		{
@@ -94,8 +94,8 @@ load_pages(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		3,
 		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
 	};
-	Datum		values[3];
-	uint64		n;
+	Datum values[3];
+	uint64 n;
 
 	if (collect(items, nitems, RMSYNC_PAGE, &values[1], &values[2]) == 0)
 		return;
@@ -105,7 +105,7 @@ load_pages(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	{
 		RmsyncItem *item = find_item(items, nitems, RMSYNC_PAGE,
 									 rmsync_spi_text(CurrentMemoryContext, i, 1));
-		bool		isnull;
+		bool isnull;
 
 		if (item == NULL)
 			continue;
@@ -134,8 +134,8 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		2,
 		{ INT8OID, TEXTARRAYOID }
 	};
-	Datum		values[3];
-	uint64		n;
+	Datum values[3];
+	uint64 n;
 
 	if (collect(items, nitems, RMSYNC_TODO, &values[1], &values[2]) == 0)
 		return;
@@ -145,7 +145,7 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	{
 		RmsyncItem *item = find_item(items, nitems, RMSYNC_TODO,
 									 rmsync_spi_text(CurrentMemoryContext, i, 1));
-		bool		isnull;
+		bool isnull;
 
 		if (item == NULL)
 			continue;
@@ -165,8 +165,7 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 }
 
 static void
-load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items,
-				int nitems)
+load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 {
 	static RmsyncPlan plan = {
 		"SELECT h.item_id, h.page_number, h.original_text, h.corrected_text,"
@@ -178,8 +177,8 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 		2,
 		{ INT8OID, TEXTARRAYOID }
 	};
-	Datum		values[3];
-	uint64		n;
+	Datum values[3];
+	uint64 n;
 
 	if (collect(items, nitems, RMSYNC_HIGHLIGHT, &values[1], &values[2]) == 0)
 		return;
@@ -189,8 +188,8 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 	{
 		RmsyncItem *item = find_item(items, nitems, RMSYNC_HIGHLIGHT,
 									 rmsync_spi_text(CurrentMemoryContext, i, 1));
-		char	   *corrected;
-		bool		isnull;
+		char *corrected;
+		bool isnull;
 
 		if (item == NULL)
 			continue;
@@ -198,8 +197,8 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 		item->src.page_number = rmsync_spi_int(i, 2, 0);
 		item->src.original_text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
 		corrected = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
-		item->src.text = corrected && corrected[0] ? corrected
-			: item->src.original_text;
+		item->src.text =
+			corrected && corrected[0] ? corrected : item->src.original_text;
 		item->ready = item->src.text != NULL;
 		item->src.note = rmsync_spi_text(ITEM_CXT(cxt, item), i, 5);
 		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 6);
@@ -215,8 +214,7 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 }
 
 static void
-load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items,
-			   int nitems)
+load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 {
 	static RmsyncPlan plan = {
 		"SELECT n.item_id, n.title, n.path, n.document_type, n.author,"
@@ -230,8 +228,8 @@ load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 		2,
 		{ INT8OID, TEXTARRAYOID }
 	};
-	Datum		values[3];
-	uint64		n;
+	Datum values[3];
+	uint64 n;
 
 	if (collect(items, nitems, RMSYNC_NOTEBOOK, &values[1], &values[2]) == 0)
 		return;
@@ -259,7 +257,7 @@ load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items,
 static void
 copy_hash(char *dst, uint64 row, int col)
 {
-	char	   *value = rmsync_spi_text(CurrentMemoryContext, row, col);
+	char *value = rmsync_spi_text(CurrentMemoryContext, row, col);
 
 	strlcpy(dst, value ? value : "", RMSYNC_HASH_LEN + 1);
 }
@@ -277,9 +275,9 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 		4,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID }
 	};
-	Datum		values[4];
-	Datum		unused;
-	uint64		n;
+	Datum values[4];
+	Datum unused;
+	uint64 n;
 
 	if (collect(items, nitems, type, &values[3], &unused) == 0)
 		return;
@@ -291,7 +289,7 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 	{
 		RmsyncItem *item = find_item(items, nitems, type,
 									 rmsync_spi_text(CurrentMemoryContext, i, 1));
-		char	   *status;
+		char *status;
 
 		if (item == NULL)
 			continue;
@@ -331,16 +329,14 @@ rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
 }
 
 void
-rmsync_store_load_each(const RmsyncLaneInfo *lane, RmsyncItem **items,
-					   int nitems)
+rmsync_store_load_each(const RmsyncLaneInfo *lane, RmsyncItem **items, int nitems)
 {
 	rmsync_store_load(NULL, lane, items, nitems);
 }
 
 RmsyncItem *
 rmsync_store_notebook(MemoryContext cxt, const RmsyncLaneInfo *lane,
-					  const char *uuid, RmsyncSibling **siblings,
-					  int *nsiblings)
+					  const char *uuid, RmsyncSibling **siblings, int *nsiblings)
 {
 	static RmsyncPlan plan = {
 		"SELECT s.item_id, s.page_number, s.ready, r.external_id FROM"
@@ -356,8 +352,8 @@ rmsync_store_notebook(MemoryContext cxt, const RmsyncLaneInfo *lane,
 		{ INT8OID, TEXTOID, TEXTOID }
 	};
 	RmsyncItem *item = MemoryContextAllocZero(cxt, sizeof(RmsyncItem));
-	Datum		values[3];
-	uint64		n;
+	Datum values[3];
+	uint64 n;
 
 	item->type = RMSYNC_NOTEBOOK;
 	item->id = MemoryContextStrdup(cxt, uuid);

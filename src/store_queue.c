@@ -20,14 +20,13 @@
 #include "store.h"
 
 uint64
-rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls,
-				int expected)
+rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected)
 {
-	int			rc;
+	int rc;
 
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr	prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
 
 		if (prepared == NULL)
 			elog(ERROR, "could not prepare statement: %s",
@@ -46,8 +45,8 @@ rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls,
 char *
 rmsync_spi_text(MemoryContext cxt, uint64 row, int col)
 {
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
-									 SPI_tuptable->tupdesc, col);
+	char *value =
+		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col);
 
 	return value == NULL ? NULL : MemoryContextStrdup(cxt, value);
 }
@@ -62,8 +61,8 @@ spi_datum(uint64 row, int col, bool *isnull)
 int64
 rmsync_spi_int64(uint64 row, int col, int64 dflt)
 {
-	bool		isnull;
-	Datum		value = spi_datum(row, col, &isnull);
+	bool isnull;
+	Datum value = spi_datum(row, col, &isnull);
 
 	return isnull ? dflt : DatumGetInt64(value);
 }
@@ -71,8 +70,8 @@ rmsync_spi_int64(uint64 row, int col, int64 dflt)
 int
 rmsync_spi_int(uint64 row, int col, int dflt)
 {
-	bool		isnull;
-	Datum		value = spi_datum(row, col, &isnull);
+	bool isnull;
+	Datum value = spi_datum(row, col, &isnull);
 
 	return isnull ? dflt : DatumGetInt32(value);
 }
@@ -80,8 +79,8 @@ rmsync_spi_int(uint64 row, int col, int dflt)
 bool
 rmsync_spi_bool(uint64 row, int col)
 {
-	bool		isnull;
-	Datum		value = spi_datum(row, col, &isnull);
+	bool isnull;
+	Datum value = spi_datum(row, col, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -89,7 +88,7 @@ rmsync_spi_bool(uint64 row, int col)
 double
 rmsync_spi_float(uint64 row, int col, bool *isnull)
 {
-	Datum		value = spi_datum(row, col, isnull);
+	Datum value = spi_datum(row, col, isnull);
 
 	return *isnull ? 0 : DatumGetFloat8(value);
 }
@@ -104,10 +103,10 @@ rmsync_store_present(void)
 static void
 lane_list(MemoryContext cxt, int col, RmsyncLaneList *lanes)
 {
-	bool		isnull;
-	Datum		value;
-	Datum	   *elems;
-	int			n;
+	bool isnull;
+	Datum value;
+	Datum *elems;
+	int n;
 
 	lanes->n = 0;
 	lanes->ids = NULL;
@@ -116,8 +115,8 @@ lane_list(MemoryContext cxt, int col, RmsyncLaneList *lanes)
 	value = spi_datum(0, col, &isnull);
 	if (isnull)
 		return;
-	deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8,
-					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elems, NULL, &n);
+	deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &elems, NULL, &n);
 	lanes->ids = MemoryContextAlloc(cxt, sizeof(int64) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 		lanes->ids[i] = DatumGetInt64(elems[i]);
@@ -127,10 +126,10 @@ lane_list(MemoryContext cxt, int col, RmsyncLaneList *lanes)
 int
 rmsync_store_fold(MemoryContext cxt, int max, RmsyncLaneList *lanes)
 {
-	static RmsyncPlan plan = {
-		"SELECT folded, lanes FROM rmsync.fold($1)", 1, { INT4OID }
-	};
-	Datum		values[1];
+	static RmsyncPlan plan = { "SELECT folded, lanes FROM rmsync.fold($1)",
+							   1,
+							   { INT4OID } };
+	Datum values[1];
 
 	values[0] = Int32GetDatum(max);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
@@ -182,6 +181,17 @@ rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
 	lane_list(cxt, 1, lanes);
 }
 
+int
+rmsync_store_give_up(int max_age)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.give_up($1)", 1, { INT4OID } };
+	Datum values[1];
+
+	values[0] = Int32GetDatum(max_age);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_int(0, 1, 0);
+}
+
 TimestampTz
 rmsync_store_next_due(void)
 {
@@ -200,8 +210,8 @@ rmsync_store_next_due(void)
 static void
 read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 {
-	char	   *type = rmsync_spi_text(cxt, i, 2);
-	int			code = rmsync_item_type_parse(type);
+	char *type = rmsync_spi_text(cxt, i, 2);
+	int code = rmsync_item_type_parse(type);
 
 	if (code < 0)
 		elog(ERROR, "unrecognized item type \"%s\" in rmsync.sync_queue", type);
@@ -240,8 +250,8 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 		3,
 		{ INT8OID, TEXTOID, INT4OID }
 	};
-	Datum		values[4];
-	uint64		n;
+	Datum values[4];
+	uint64 n;
 
 	values[0] = Int64GetDatum(lane_id);
 	if (notebook != NULL)
@@ -272,7 +282,7 @@ rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item)
 		4,
 		{ INT8OID, TEXTOID, TEXTOID, INT8OID }
 	};
-	Datum		values[4];
+	Datum values[4];
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(rmsync_item_type_name(item->type));
@@ -299,8 +309,8 @@ rmsync_store_queue_later(int64 lane_id, const RmsyncItem *item, int delay_ms,
 		{ INT8OID, TEXTOID, TEXTOID, INT8OID, INT4OID, BOOLOID, INT4OID,
 		  TEXTOID, TEXTOID, BOOLOID }
 	};
-	Datum		values[10];
-	char		nulls[11] = "          ";
+	Datum values[10];
+	char nulls[11] = "          ";
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(rmsync_item_type_name(item->type));

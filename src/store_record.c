@@ -36,7 +36,7 @@ remove_row(const RmsyncLaneInfo *lane, const RmsyncItem *item)
 		4,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID }
 	};
-	Datum		values[4];
+	Datum values[4];
 
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);
@@ -77,13 +77,12 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 		" synced_at = coalesce(excluded.synced_at, r.synced_at),"
 		" updated_at = pg_catalog.now()",
 		16,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, INT4OID,
-		  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
-		  TEXTOID, TEXTOID }
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, INT4OID, TEXTOID,
+		  TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID }
 	};
 	const RmsyncLedger *ledger = &item->ledger;
-	Datum		values[16];
-	char		nulls[17] = "                ";
+	Datum values[16];
+	char nulls[17] = "                ";
 
 	if (!ledger->exists)
 	{
@@ -97,7 +96,7 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 	values[4] = Int64GetDatum(lane->lane_id);
 	text_param(values, nulls, 5,
 			   ledger->notebook_uuid ? ledger->notebook_uuid
-			   : item->notebook_uuid);
+									 : item->notebook_uuid);
 	if (item->src.page_number > 0)
 		values[6] = Int32GetDatum(item->src.page_number);
 	else
@@ -128,13 +127,12 @@ rmsync_store_log(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 		  TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, INT4OID }
 	};
-	Datum		values[13];
-	char		nulls[14] = "             ";
+	Datum values[13];
+	char nulls[14] = "             ";
 
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);
-	text_param(values, nulls, 2,
-			   item ? rmsync_item_type_name(item->type) : NULL);
+	text_param(values, nulls, 2, item ? rmsync_item_type_name(item->type) : NULL);
 	text_param(values, nulls, 3, item ? item->id : NULL);
 	values[4] = CStringGetTextDatum(status);
 	text_param(values, nulls, 5, operation);
@@ -161,15 +159,14 @@ rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 		7,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
 	};
-	Datum		values[7];
-	char		nulls[8] = "       ";
+	Datum values[7];
+	char nulls[8] = "       ";
 
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);
 	values[2] = CStringGetTextDatum(kind);
 	values[3] = CStringGetTextDatum(message);
-	text_param(values, nulls, 4,
-			   item ? rmsync_item_type_name(item->type) : NULL);
+	text_param(values, nulls, 4, item ? rmsync_item_type_name(item->type) : NULL);
 	text_param(values, nulls, 5, item ? item->id : NULL);
 	values[6] = Int64GetDatum(lane->lane_id);
 	rmsync_plan_run(&plan, values, nulls, SPI_OK_INSERT);
@@ -178,10 +175,8 @@ rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 void
 rmsync_store_log_partitions(int retention_days)
 {
-	static RmsyncPlan plan = {
-		"SELECT rmsync.log_partitions($1)", 1, { INT4OID }
-	};
-	Datum		values[1];
+	static RmsyncPlan plan = { "SELECT rmsync.log_partitions($1)", 1, { INT4OID } };
+	Datum values[1];
 
 	values[0] = Int32GetDatum(retention_days);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);

@@ -171,6 +171,7 @@ worker_create_engine(void)
 
 	rmsync_txn_set_foreground(false);
 	me.engine = rmsync_engine_create(false);
+	rmsync_engine_can_grow(me.engine, rmsync_max_workers > 1);
 	me.wait_event = RmsyncWaitEvent("RmsyncWorker");
 	me.events = RmsyncCreateWaitEventSet(3);
 	AddWaitEventToSet(me.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
@@ -234,6 +235,9 @@ publish(TimestampTz now, const RmsyncEngineStat *engine)
 	stat.bytes_sent = engine->bytes_sent;
 	stat.bytes_received = engine->bytes_received;
 	stat.errors = me.errors;
+	if (engine->in_flight > 0)
+		stat.nids = rmsync_engine_in_flight(me.engine, stat.ids,
+											RMSYNC_IDS_PER_WORKER);
 	rmsync_worker_publish(&me.ticket, &stat);
 }
 
@@ -318,9 +322,8 @@ worker_turn(void)
 		me.woken = true;
 		me.idle_from = 0;
 	}
-	if (state == RMSYNC_ENGINE_BUSY)
-		ask_for_help(now);
-	else
+	ask_for_help(now);
+	if (state != RMSYNC_ENGINE_BUSY)
 		timeout = sooner(timeout, idle_or_leave(now));
 	return sooner(timeout, TimestampDifferenceMilliseconds(now, me.look_at));
 }

@@ -175,9 +175,9 @@ def check_curl(tree):
     return [
         complaint
         for path in tree.sources
-        if path != "src/http.c"
+        if not re.match(r"src/http(_\w+)?\.[ch]$", path) or path == "src/http.h"
         for complaint in hits(
-            path, read(path), r"#\s*include\s+[<\"](curl/[^>\"]*)", "includes %: only http.c may"
+            path, read(path), r"#\s*include\s+[<\"](curl/[^>\"]*)", "includes %: only http*.c may"
         )
     ]
 
@@ -454,7 +454,7 @@ def check_scripts(tree):
 CHECKS = (
     ("files include only lower layers", check_layers),
     ("pure modules stay pure", check_pure),
-    ("only http.c includes curl", check_curl),
+    ("only http*.c include curl", check_curl),
     ("only the stores hold SQL", check_spi),
     ("only compat.h tests the PostgreSQL version", check_versions),
     ("no banned function", check_banned),

@@ -159,7 +159,7 @@ def duplicates(pages, blocks):
 
 # --- the picture ----------------------------------------------------------
 
-def marked(items, links=True):
+def marked(items):
     """Rich text as Markdown."""
     out = []
     for item in items:
@@ -175,7 +175,7 @@ def marked(items, links=True):
                                ("strikethrough", "~~")):
                 if marks[flag]:
                     core = sign + core + sign
-            if links and item["href"]:
+            if item["href"]:
                 core = "[%s](%s)" % (core, item["href"])
             text = lead + core + tail
         out.append(text)
@@ -229,10 +229,6 @@ def block_lines(nodes, indent, width, depth=0):
         kind = node.block_type()
         number = number + 1 if kind == "numbered_list_item" else 0
         out.extend(one_block(node, indent, width, depth, number))
-        for comment in node.ws.comments:
-            if comment["parent"]["block_id"] == node.id:
-                out.append("%s  💬 %s" % (indent,
-                                         plain(comment["rich_text"])))
     return out
 
 
@@ -281,13 +277,17 @@ def one_block(node, indent, width, depth, number):
         text = content["url"]
     elif "rich_text" in content:
         # A toggle's link is our marker, not something to read.
-        text = marked(content["rich_text"], links=kind != "toggle")
+        text = plain(content["rich_text"]) if kind == "toggle" else \
+            marked(content["rich_text"])
     else:
         text = "(%s)" % kind
     hang = "┃ " if kind == "quote" else " " * width_of(first)
     out = wrapped(text, indent + first, indent + hang, width)
     if node.created_by == node.ws.person:
         out[-1] += "   ✎ %s" % node.ws.user
+    for comment in node.ws.comments:
+        if comment["parent"]["block_id"] == node.id:
+            out.append("%s  💬 %s" % (indent, plain(comment["rich_text"])))
     step = indent + (" " * width_of(first) if kind in (
         "numbered_list_item", "to_do") else "  ")
     out.extend(block_lines(kids, step if kids else deeper, width, depth))
