@@ -29,6 +29,7 @@ OBJS = \
 	src/http_sockets.o \
 	src/http_transfer.o \
 	src/intake.o \
+	src/intake_spec.o \
 	src/item.o \
 	src/json.o \
 	src/lane.o \

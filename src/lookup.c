@@ -24,6 +24,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
+#include "access/skey.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
@@ -176,8 +177,9 @@ begin_scan(LookupTable *table, bool all, int64 value)
 		ScanKeyInit(&key, table->key, BTEqualStrategyNumber, F_INT8EQ,
 					Int64GetDatum(value));
 	else
-		ScanKeyInit(&key, table->key, BTEqualStrategyNumber, F_INT4EQ,
-					Int32GetDatum((int32) value));
+		ScanKeyEntryInitialize(&key, 0, table->key, BTEqualStrategyNumber,
+							   INT8OID, InvalidOid, F_INT48EQ,
+							   Int64GetDatum(value));
 	return systable_beginscan(table->rel, table->index,
 							  OidIsValid(table->index), SnapshotAny, 1, &key);
 }
