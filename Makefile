@@ -39,9 +39,19 @@ OBJS = \
 	src/markdown_entity.o \
 	src/markdown_source.o \
 	src/netguard.o \
+	src/notion_api.o \
 	src/notion_blocks.o \
+	src/notion_config.o \
+	src/notion_discover.o \
+	src/notion_ledger.o \
+	src/notion_notebook.o \
 	src/notion_pack.o \
+	src/notion_page.o \
+	src/notion_plan.o \
+	src/notion_properties.o \
+	src/notion_resolve.o \
 	src/notion_text.o \
+	src/notion_write.o \
 	src/ratelimit.o \
 	src/retry.o \
 	src/rmsync.o \
@@ -52,6 +62,7 @@ OBJS = \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \
+	src/target_notion.o \
 	src/target_util.o \
 	src/target_webhook.o \
 	src/txn.o \

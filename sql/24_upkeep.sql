@@ -61,3 +61,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rmsync.log_partitions(int) IS 'makes the log''s partitions of the next days and drops old ones';
+
+-- Work of a connection that has not been reachable for too long is given up,
+-- with one notification.  rmsync_retry() and rmsync_trigger() take it up again.
+CREATE FUNCTION rmsync.give_up(max_age_s int) RETURNS int
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH old AS (
+		UPDATE rmsync.sync_queue q SET status = 'failed', error_code = 'max_age',
+			error_message = 'the service could not be reached for too long', updated_at = now()
+		FROM rmsync.integration_configs c
+		WHERE c.id = q.lane_id AND c.fail_streak > 0 AND q.status = 'pending'
+		  AND q.created_at < now() - max_age_s * interval '1 second'
+		  AND NOT EXISTS (SELECT FROM rmsync.sync_records r WHERE r.user_id = q.user_id AND r.target_name = q.target_name
+			AND r.item_type = q.item_type AND r.item_id = q.item_id AND r.intent IS NOT NULL)
+		RETURNING q.user_id, q.target_name, q.lane_id
+	), told AS (
+		INSERT INTO rmsync.notifications (user_id, target_name, kind, message)
+		SELECT o.user_id, o.target_name, 'retries_exhausted',
+			format('%s items could not be delivered to %s: the service could not be reached for too long.', count(*), o.target_name)
+		FROM old o GROUP BY o.user_id, o.target_name
+	)
+	SELECT count(*)::int FROM old
+$$;
+COMMENT ON FUNCTION rmsync.give_up(int) IS 'marks as failed what an unreachable connection could not deliver for too long';

@@ -136,7 +136,7 @@ BEGIN
 	IF bad.problem IS NOT NULL THEN
 		RAISE EXCEPTION 'cannot attach to schema "%": %', host_schema, bad.problem
 			USING ERRCODE = bad.code,
-				HINT = 'rmsync knows the schema of rmirror-cloud and that of its architecture document.  For another one, replace the views rmsync.source_* and create the triggers by hand.';
+				HINT = 'rmsync knows the schema of rmirror-cloud and that of its architecture document.  For another one, call rmsync.set_source() and create the triggers by hand.';
 	END IF;
 END
 $$;
@@ -153,7 +153,7 @@ AS $$
 		|| CASE WHEN rmsync.host_has($1, 'notebooks', 'parent_uuid')
 			THEN ' AND n.parent_uuid IS DISTINCT FROM ''trash''' ELSE '' END
 		|| CASE WHEN rmsync.host_has($1, 'notebooks', 'full_path')
-			THEN pg_catalog.format(' AND starts_with(n.full_path, %L) IS NOT TRUE',
+			THEN pg_catalog.format(' AND pg_catalog.starts_with(n.full_path, %L) IS NOT TRUE',
 				pg_catalog.chr(x'1F5D1'::int) || pg_catalog.chr(x'FE0F'::int) || ' Trash/') ELSE '' END
 $$;
 COMMENT ON FUNCTION rmsync.host_notebook_live(name) IS
@@ -169,6 +169,40 @@ $$;
 COMMENT ON FUNCTION rmsync.host_page_item(name) IS
 'item id of a host page p: its uuid, else its row id';
 
+-- What a source view shows.  The query is kept as the text of a function,
+-- which the planner puts in the view's place: so nothing of rmsync depends on
+-- a host table.  A view over the tables themselves would refuse the host's
+-- migrations, and DROP ... CASCADE would take the whole extension, with the
+-- ledger.  NULL shows nothing.
+CREATE FUNCTION rmsync.set_source(kind name, query text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	columns text;
+	nothing text;
+BEGIN
+	SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum),
+		'/* not attached */ SELECT ' || string_agg('NULL::' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) || ' WHERE false'
+	INTO columns, nothing
+	FROM pg_attribute a
+	WHERE a.attrelid = to_regclass(format('rmsync.source_%s', kind)) AND a.attnum > 0;
+	EXECUTE format('CREATE OR REPLACE FUNCTION rmsync.host_%s() RETURNS TABLE (%s) LANGUAGE sql STABLE AS %L',
+		kind, columns, coalesce(query, nothing));
+	EXECUTE format('CREATE OR REPLACE VIEW rmsync.source_%s AS SELECT * FROM rmsync.host_%1$s()', kind);
+END
+$$;
+COMMENT ON FUNCTION rmsync.set_source(name, text) IS
+'sets the query behind a source view';
+
+-- As members of the extension, they are replaced by rmsync_attach().
+SELECT rmsync.set_source(k, NULL) FROM pg_catalog.unnest('{notebook,page,todo,highlight}'::name[]) k;
+REVOKE ALL ON FUNCTION rmsync.host_notebook(), rmsync.host_page(), rmsync.host_todo(), rmsync.host_highlight() FROM PUBLIC;
+COMMENT ON FUNCTION rmsync.host_notebook() IS 'query behind rmsync.source_notebook, set by rmsync_attach()';
+COMMENT ON FUNCTION rmsync.host_page() IS 'query behind rmsync.source_page, set by rmsync_attach()';
+COMMENT ON FUNCTION rmsync.host_todo() IS 'query behind rmsync.source_todo, set by rmsync_attach()';
+COMMENT ON FUNCTION rmsync.host_highlight() IS 'query behind rmsync.source_highlight, set by rmsync_attach()';
+
 -- The host has no unique key on a notebook's uuid: of several rows the live,
 -- newest one speaks.  The columns of DISTINCT ON are those that queries name,
 -- so their conditions reach the host's indexes.
@@ -177,8 +211,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	EXECUTE 'CREATE OR REPLACE VIEW rmsync.source_notebook AS
-		SELECT DISTINCT ON (n.user_id::bigint, n.notebook_uuid::text)
+	PERFORM rmsync.set_source('notebook', 'SELECT DISTINCT ON (n.user_id::bigint, n.notebook_uuid::text)
 			n.user_id::bigint AS user_id, n.notebook_uuid::text AS item_id,
 			n.visible_name::text AS title, n.document_type::text AS document_type, '
 		|| rmsync.host_column(s, 'notebooks', 'n', 'full_path', 'text') || ' AS path, '
@@ -190,11 +223,11 @@ BEGIN
 		|| rmsync.host_column(s, 'notebooks', 'n', 'created_at', 'timestamptz') || ' AS created_at, '
 		|| rmsync.host_notebook_live(s) || ' AS live, n.id::bigint AS row_id
 		FROM ' || format('%I.notebooks n', s) || '
-		ORDER BY n.user_id::bigint, n.notebook_uuid::text, live DESC, n.id DESC';
+		ORDER BY n.user_id::bigint, n.notebook_uuid::text, live DESC, n.id DESC');
 END
 $$;
 COMMENT ON FUNCTION rmsync.attach_notebooks(name) IS
-'replaces rmsync.source_notebook by a view over the host''s table';
+'makes rmsync.source_notebook show the host''s notebooks';
 
 CREATE FUNCTION rmsync.attach_pages(s name, kind text) RETURNS void
 LANGUAGE plpgsql
@@ -204,8 +237,7 @@ DECLARE
 	item text := rmsync.host_page_item(s);
 	mapped boolean := kind = 'rmirror';
 BEGIN
-	EXECUTE 'CREATE OR REPLACE VIEW rmsync.source_page AS
-		SELECT DISTINCT ON (n.user_id::bigint, n.notebook_uuid::text, ' || item || ')
+	PERFORM rmsync.set_source('page', 'SELECT DISTINCT ON (n.user_id::bigint, n.notebook_uuid::text, ' || item || ')
 			n.user_id::bigint AS user_id, ' || item || ' AS item_id,
 			n.notebook_uuid::text AS notebook_uuid, '
 		|| CASE WHEN mapped THEN 'm' ELSE 'p' END || '.page_number::int AS page_number,
@@ -222,11 +254,11 @@ BEGIN
 		FROM ' || format('%I.notebooks n JOIN %1$I.pages p ON p.notebook_id = n.id', s)
 		|| CASE WHEN mapped THEN format('
 			LEFT JOIN %I.notebook_pages m ON m.notebook_id = p.notebook_id AND m.page_id = p.id', s) ELSE '' END || '
-		ORDER BY n.user_id::bigint, n.notebook_uuid::text, ' || item || ', live DESC, ready DESC, p.id DESC';
+		ORDER BY n.user_id::bigint, n.notebook_uuid::text, ' || item || ', live DESC, ready DESC, p.id DESC');
 END
 $$;
 COMMENT ON FUNCTION rmsync.attach_pages(name, text) IS
-'replaces rmsync.source_page by a view over the host''s tables';
+'makes rmsync.source_page show the host''s pages';
 
 -- To-dos and highlights of the host name their notebook by row id.
 CREATE FUNCTION rmsync.attach_rmirror_extras(s name) RETURNS void
@@ -242,8 +274,7 @@ DECLARE
 	t name := 'todos';
 	h name := 'highlights';
 BEGIN
-	EXECUTE 'CREATE OR REPLACE VIEW rmsync.source_todo AS
-		SELECT n.user_id::bigint AS user_id, x.id::text AS item_id,
+	PERFORM rmsync.set_source('todo', 'SELECT n.user_id::bigint AS user_id, x.id::text AS item_id,
 			n.notebook_uuid::text AS notebook_uuid, CASE WHEN p.id IS NOT NULL THEN '
 		|| rmsync.host_page_item(s) || ' END AS page_id,
 			coalesce(m.page_number::int, ' || rmsync.host_column(s, t, 'x', 'page_number', 'int') || ') AS page_number, '
@@ -253,10 +284,9 @@ BEGIN
 		|| rmsync.host_column(s, t, 'x', 'date_extracted', 'timestamptz') || ' AS written_at, '
 		|| rmsync.host_column(s, t, 'x', 'updated_at', 'timestamptz') || ' AS modified_at, '
 		|| live || ' AS live, x.id::bigint AS row_id '
-		|| format(origin, t, rmsync.host_column(s, t, 'x', 'page_id', 'int'));
+		|| format(origin, t, rmsync.host_column(s, t, 'x', 'page_id', 'int')));
 
-	EXECUTE 'CREATE OR REPLACE VIEW rmsync.source_highlight AS
-		SELECT n.user_id::bigint AS user_id, x.id::text AS item_id,
+	PERFORM rmsync.set_source('highlight', 'SELECT n.user_id::bigint AS user_id, x.id::text AS item_id,
 			n.notebook_uuid::text AS notebook_uuid, CASE WHEN p.id IS NOT NULL THEN '
 		|| rmsync.host_page_item(s) || ' END AS page_id,
 			coalesce(m.page_number::int, ' || rmsync.host_column(s, h, 'x', 'page_number', 'int') || ') AS page_number,
@@ -270,11 +300,11 @@ BEGIN
 		|| rmsync.host_column(s, h, 'x', 'highlighted_at', 'timestamptz') || ' AS highlighted_at, '
 		|| rmsync.host_column(s, h, 'x', 'updated_at', 'timestamptz') || ' AS modified_at, '
 		|| live || ' AS live, x.id::bigint AS row_id '
-		|| format(origin, h, rmsync.host_column(s, h, 'x', 'page_id', 'int'));
+		|| format(origin, h, rmsync.host_column(s, h, 'x', 'page_id', 'int')));
 END
 $$;
 COMMENT ON FUNCTION rmsync.attach_rmirror_extras(name) IS
-'replaces rmsync.source_todo and rmsync.source_highlight, host schema';
+'makes rmsync.source_todo and rmsync.source_highlight show the host''s, its real schema';
 
 -- Those of the document name it by uuid, or, highlights, not at all.
 CREATE FUNCTION rmsync.attach_document_extras(s name) RETURNS void
@@ -292,8 +322,7 @@ DECLARE
 			WHERE n.user_id = x.user_id AND n.notebook_uuid::text = %%s
 				AND p.page_number = x.page_number ORDER BY p.id DESC LIMIT 1)', s);
 BEGIN
-	EXECUTE 'CREATE OR REPLACE VIEW rmsync.source_todo AS
-		SELECT x.user_id::bigint AS user_id, x.id::text AS item_id,
+	PERFORM rmsync.set_source('todo', 'SELECT x.user_id::bigint AS user_id, x.id::text AS item_id,
 			x.notebook_uuid::text AS notebook_uuid, '
 		|| CASE WHEN rmsync.host_has(s, t, 'page_number')
 			THEN format(page, 'x.notebook_uuid::text') ELSE 'NULL::text' END || ' AS page_id, '
@@ -304,10 +333,9 @@ BEGIN
 		|| rmsync.host_column(s, t, 'x', 'date_extracted', 'timestamptz') || ' AS written_at, '
 		|| rmsync.host_column(s, t, 'x', 'updated_at', 'timestamptz') || ' AS modified_at, '
 		|| format(live, 'x.notebook_uuid::text') || ' AS live, x.id::bigint AS row_id
-		FROM ' || format('%I.todos x', s);
+		FROM ' || format('%I.todos x', s));
 
-	EXECUTE 'CREATE OR REPLACE VIEW rmsync.source_highlight AS
-		SELECT x.user_id::bigint AS user_id, x.id::text AS item_id, '
+	PERFORM rmsync.set_source('highlight', 'SELECT x.user_id::bigint AS user_id, x.id::text AS item_id, '
 		|| uuid || ' AS notebook_uuid, '
 		|| CASE WHEN rmsync.host_has(s, h, 'page_number')
 			THEN format(page, uuid) ELSE 'NULL::text' END || ' AS page_id, '
@@ -322,11 +350,11 @@ BEGIN
 		|| rmsync.host_column(s, h, 'x', 'highlighted_at', 'timestamptz') || ' AS highlighted_at, '
 		|| rmsync.host_column(s, h, 'x', 'updated_at', 'timestamptz') || ' AS modified_at, '
 		|| uuid || ' IS NULL OR ' || format(live, uuid) || ' AS live, x.id::bigint AS row_id
-		FROM ' || format('%I.highlights x', s);
+		FROM ' || format('%I.highlights x', s));
 END
 $$;
 COMMENT ON FUNCTION rmsync.attach_document_extras(name) IS
-'replaces rmsync.source_todo and rmsync.source_highlight, document''s schema';
+'makes rmsync.source_todo and rmsync.source_highlight show the host''s, the document''s schema';
 
 -- The triggers a host schema of this kind needs.  A mark belongs to what the
 -- trigger's first argument says; src/intake.c reads the others.
@@ -440,15 +468,11 @@ CREATE FUNCTION rmsync.attached() RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
 	SELECT EXISTS (SELECT FROM rmsync.instance WHERE host_kind IS NOT NULL)
-		AND EXISTS (
-			SELECT FROM pg_catalog.pg_rewrite r
-			JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
-			WHERE r.ev_class = 'rmsync.source_page'::pg_catalog.regclass
-				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-				AND d.refobjid <> r.ev_class)
+		AND (SELECT pg_catalog.strpos(p.prosrc, '/* not attached */') = 0
+			FROM pg_catalog.pg_proc p WHERE p.oid = 'rmsync.host_page()'::pg_catalog.regprocedure)
 $$;
 COMMENT ON FUNCTION rmsync.attached() IS
-'whether the source views read the host''s tables; if not, nothing they do not show may be taken for deleted (a restored dump has empty views until rmsync_attach() ran)';
+'whether the source views show the host''s tables; if not, nothing may be taken for deleted (after a restore they are empty until rmsync_attach() ran)';
 
 CREATE FUNCTION rmsync_detach() RETURNS jsonb
 LANGUAGE plpgsql
@@ -456,7 +480,6 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	t record;
-	v record;
 	dropped text[] := '{}';
 BEGIN
 	FOR t IN SELECT * FROM rmsync.our_triggers() LOOP
@@ -464,17 +487,7 @@ BEGIN
 		dropped := dropped || format('%s.%I', t.tab, t.trigger);
 	END LOOP;
 
-	-- The same columns, no rows.
-	FOR v IN
-		SELECT a.attrelid::regclass AS rel,
-			string_agg(format('NULL::%s AS %I', format_type(a.atttypid, a.atttypmod), a.attname), ', ' ORDER BY a.attnum) AS columns
-		FROM pg_attribute a
-		WHERE a.attnum > 0 AND a.attrelid IN ('rmsync.source_notebook'::regclass, 'rmsync.source_page'::regclass,
-			'rmsync.source_todo'::regclass, 'rmsync.source_highlight'::regclass)
-		GROUP BY a.attrelid
-	LOOP
-		EXECUTE format('CREATE OR REPLACE VIEW %s AS SELECT %s WHERE false', v.rel, v.columns);
-	END LOOP;
+	PERFORM rmsync.set_source(k, NULL) FROM unnest('{notebook,page,todo,highlight}'::name[]) k;
 	UPDATE rmsync.instance SET host_kind = NULL, host_schema = NULL, attached_at = NULL;
 	PERFORM rmsync.lanes_changed();
 	RETURN jsonb_build_object('dropped_triggers', to_jsonb(dropped));
@@ -482,7 +495,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION rmsync_detach() FROM PUBLIC;
 COMMENT ON FUNCTION rmsync_detach() IS
-'removes the triggers from the host''s tables and empties the source views; before a migration that alters or drops columns rmsync reads, followed by rmsync_attach()';
+'removes the triggers from the host''s tables and empties the source views';
 
 CREATE FUNCTION rmsync_attach(host_schema name DEFAULT NULL, store_hashes boolean DEFAULT false) RETURNS jsonb
 LANGUAGE plpgsql
@@ -536,4 +549,4 @@ END
 $$;
 REVOKE ALL ON FUNCTION rmsync_attach(name, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION rmsync_attach(name, boolean) IS
-'finds the host''s tables, creates source views and triggers over them, and has every lane reconciled; may be run again at any time';
+'finds the host''s tables, creates source views and triggers over them, and has every lane reconciled; to be run again after a migration of the host that renames or drops what rmsync reads';

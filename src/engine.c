@@ -252,6 +252,7 @@ timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	lanes_have_work(engine, &lanes, now_us, others);
 	if (now_us >= engine->next_partition_us)
 	{
+		(void) rmsync_store_give_up(rmsync_max_age);
 		rmsync_store_log_partitions(rmsync_log_retention);
 		engine->next_partition_us = now_us + PARTITION_US;
 	}

@@ -380,7 +380,10 @@ rmsync_http_create(int max_connections)
 	dlist_init(&http->idle);
 	rmsync_http_policy_init(&http->policy, cxt);
 
-	/* The server lets extensions have a third of its descriptors. */
+	/*
+	 * A quarter of the process's descriptors; for a moment two sockets race
+	 * for one connection.  Transfers beyond that wait inside libcurl.
+	 */
 	limit = Max(Min(max_connections, max_safe_fds / 4), 1);
 	http->max_connections = (int) limit;
 

@@ -130,8 +130,12 @@ rmsync_sockets_open(RmsyncSockets *set, int family, int type, int protocol)
 {
 	int fd;
 
-	if (!AcquireExternalFD())
-		return -1;
+	/*
+	 * Counted without asking: how many there are at a time is limited by the
+	 * creator of the transport, and AcquireExternalFD would refuse where other
+	 * modules hold many.
+	 */
+	ReserveExternalFD();
 	fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd >= 0 && !reach(set, fd))
 	{

@@ -22,8 +22,7 @@ extern void rmsync_sockets_destroy(RmsyncSockets *set);
 extern int	rmsync_sockets_fd(const RmsyncSockets *set);
 
 /*
- * Opens a non-blocking socket counted against the server's limit of open
- * files; -1 with errno set if there is none.  Its end must be announced
+ * Opens a non-blocking socket, counted among the server's open files; -1 with errno set if there is none.  Its end must be announced
  * through rmsync_sockets_close, which closes it.
  */
 extern int	rmsync_sockets_open(RmsyncSockets *set, int family, int type,

@@ -19,7 +19,7 @@
 #include "http_policy.h"
 #include "http_sockets.h"
 
-#if LIBCURL_VERSION_NUM < 0x075500
+#if defined(LIBCURL_VERSION_NUM) && LIBCURL_VERSION_NUM < 0x075500
 #error "rmsync needs libcurl 7.85 or newer"
 #endif
 struct RmsyncHttpTransfer

@@ -127,6 +127,13 @@ typedef struct RmsyncSibling
 	bool		ready;			/* has deliverable text in the source */
 	const char *external_id;	/* from the ledger, NULL = not at the target */
 	RmsyncItem *item;			/* set if the page is among the due items */
+
+	/*
+	 * set by the target: the object is gone.  At the next commit the engine
+	 * empties the page's ledger entry (external id, hashes, metadata) and
+	 * queues the page anew, unless "item" is set and undecided.
+	 */
+	bool		lost;
 } RmsyncSibling;
 
 typedef enum RmsyncLaneState

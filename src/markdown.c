@@ -153,8 +153,6 @@ enter_link(MdBuilder *b, bool image, const MD_ATTRIBUTE *href,
 		return rmsync_md_fail(b, "links are nested too deep");
 	if (b->leaf == NULL && rmsync_md_open_leaf(b, RMSYNC_BLOCK_PARAGRAPH) != 0)
 		return -1;
-	if (rmsync_md_flush_run(b) != 0)
-		return -1;
 	link = &b->links[b->nlinks];
 	memset(link, 0, sizeof(MdLink));
 	link->image = image;
@@ -163,11 +161,16 @@ enter_link(MdBuilder *b, bool image, const MD_ATTRIBUTE *href,
 	if (link->href == NULL || link->title == NULL)
 		return -1;
 	if (is_web_address(link->href))
+	{
+		if (rmsync_md_flush_run(b) != 0)
+			return -1;
 		link->url = link->href;
+	}
 	b->nlinks++;
 	/* it may have no text of its own */
-	if (rmsync_md_in_source(b, href->text) && (b->leaf->type == RMSYNC_BLOCK_CELL ||
-									 b->leaf->type == RMSYNC_BLOCK_HEADING))
+	if (rmsync_md_in_source(b, href->text) &&
+		(b->leaf->type == RMSYNC_BLOCK_CELL ||
+		 b->leaf->type == RMSYNC_BLOCK_HEADING))
 		note_source(b, href->text, href->size);
 	return 0;
 }
@@ -200,9 +203,11 @@ leave_link(MdBuilder *b)
 
 	if (link->url != NULL)
 	{
-		if (!link->started)
-			ret = start_links(b, NULL) || rmsync_md_add_string(b, link->url);
-		ret = ret || rmsync_md_flush_run(b);
+		ret = rmsync_md_flush_run(b);
+		if (!link->used) /* no text, or only that of a link within */
+			ret = ret || (link->started && rmsync_md_add_string(b, " ")) ||
+				  start_links(b, NULL) || rmsync_md_add_string(b, link->url) ||
+				  rmsync_md_flush_run(b);
 		b->nlinks--;
 		if (link->title[0] != '\0')
 			ret = ret || rmsync_md_add_string(b, " (") ||
@@ -555,7 +560,11 @@ rmsync_markdown_parse(const char *text, size_t len, char **why)
 		return NULL;
 	}
 	initStringInfo(&source);
-	rmsync_markdown_prepare(&source, text, len);
+	if (!rmsync_markdown_prepare(&source, text, len))
+	{
+		*why = pstrdup(RMSYNC_MD_TOO_DEEP);
+		return NULL;
+	}
 	b = palloc0(sizeof(MdBuilder));
 	doc = b->doc = palloc0(sizeof(RmsyncDocument));
 	b->begin = source.data;

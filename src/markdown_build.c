@@ -82,7 +82,10 @@ rmsync_md_flush_run(MdBuilder *b)
 		(b->bold ? RMSYNC_RUN_BOLD : 0) | (b->italic ? RMSYNC_RUN_ITALIC : 0) |
 		(b->strike ? RMSYNC_RUN_STRIKE : 0) | (b->code ? RMSYNC_RUN_CODE : 0);
 	for (int i = b->nlinks - 1; i >= 0 && run->link == NULL; i--)
+	{
 		run->link = b->links[i].url;
+		b->links[i].used = run->link != NULL;
+	}
 	b->buf_len = 0;
 
 	if (level->last_run == NULL)
@@ -110,7 +113,7 @@ rmsync_md_open_block(MdBuilder *b, RmsyncBlockType type)
 
 	if (b->depth >= RMSYNC_MARKDOWN_MAX_DEPTH)
 	{
-		rmsync_md_fail(b, "blocks are nested too deep");
+		rmsync_md_fail(b, RMSYNC_MD_TOO_DEEP);
 		return NULL;
 	}
 	block = rmsync_md_grab(b, sizeof(RmsyncBlock));
@@ -278,7 +281,7 @@ rmsync_md_enter_list(MdBuilder *b, bool ordered, unsigned start)
 	MdList *list;
 
 	if (b->nlists >= lengthof(b->lists))
-		return rmsync_md_fail(b, "blocks are nested too deep");
+		return rmsync_md_fail(b, RMSYNC_MD_TOO_DEEP);
 	list = &b->lists[b->nlists++];
 	list->ordered = ordered;
 	list->first = true;

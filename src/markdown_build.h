@@ -14,6 +14,8 @@
 
 #include "markdown.h"
 
+#define RMSYNC_MD_TOO_DEEP "lists or quotes are nested too deep"
+
 /* Links within images within links ... */
 #define MD_MAX_LINKS 100
 
@@ -45,6 +47,7 @@ typedef struct MdLink
 	bool image;
 	bool started; /* text was seen, "[" written if need be */
 	bool bare;	  /* <scheme:...>: has no brackets */
+	bool used;	  /* some run links to url */
 } MdLink;
 
 typedef struct MdBuilder

@@ -27,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "markdown.h"
 #include "markdown_source.h"
 
 /* Marks that md4c may see in one paragraph, and pipes in one line. */
@@ -59,6 +60,7 @@ typedef struct SourceState
 	bool after_text; /* the line before may go on with this one */
 	int nitems;
 	SourceItem items[MAX_ITEMS];
+	bool too_deep;
 	char fence; /* ` or ~ while inside a fenced code block */
 	int fence_len;
 	int fence_min;	 /* a line indented by less is outside again */
@@ -378,6 +380,33 @@ line_in_fence(SourceState *s, const char *p, const char *end, int col, int *extr
 	return true;
 }
 
+/*
+ * Does the line open more containers than a document may have?  md4c would
+ * find out too, but takes quadratic time for it.
+ */
+static bool
+is_too_deep(const char *p, const char *end)
+{
+	int number;
+	int depth = 0;
+
+	for (; p < end; p++)
+	{
+		if (*p == '>')
+			depth++;
+		else if (!is_blank(*p))
+		{
+			int len = list_mark(p, end, &number);
+
+			if (len == 0)
+				break;
+			depth++;
+			p += len - 1;
+		}
+	}
+	return depth > RMSYNC_MARKDOWN_MAX_DEPTH;
+}
+
 /* Keeps track of lists and fences; returns the spaces to put in front. */
 static int
 look_at_line(SourceState *s, const char *line, const char *end)
@@ -399,6 +428,11 @@ look_at_line(SourceState *s, const char *line, const char *end)
 	if (s->fence && line_in_fence(s, p, end, col, &extra))
 		return extra;
 
+	if (!is_rule(p, end) && is_too_deep(p, end))
+	{
+		s->too_deep = true;
+		return 0;
+	}
 	block = is_rule(p, end) || rmsync_markdown_is_atx(p, end) || *p == '>' ||
 			fence_length(p, end) > 0;
 	if (!block && list_mark(p, end, &number) == 0 && s->after_text)
@@ -456,6 +490,11 @@ put_line(SourceState *s, const char *line, const char *end)
 	{
 		bool mask;
 
+		/* a list cannot say that it begins at 0 */
+		if ((*p == '.' || *p == ')') && p > line && p[-1] == '0' &&
+			(p - line < 2 || !is_alnum(p[-2])) &&
+			(p + 1 == end || is_blank(p[1])))
+			appendStringInfoCharMacro(s->out, (char) MASK_NOTHING);
 		if (*p == '\0' || strchr(masked_chars, *p) == NULL)
 		{
 			appendStringInfoCharMacro(s->out, *p);
@@ -474,7 +513,7 @@ put_line(SourceState *s, const char *line, const char *end)
 	}
 }
 
-void
+bool
 rmsync_markdown_prepare(StringInfo out, const char *text, size_t len)
 {
 	const char *end = text + len;
@@ -484,7 +523,7 @@ rmsync_markdown_prepare(StringInfo out, const char *text, size_t len)
 	if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
 		line += 3;
 	enlargeStringInfo(out, len + 1);
-	while (line < end)
+	while (line < end && !s.too_deep)
 	{
 		const char *stop = rmsync_markdown_line_end(line, end);
 		const char *next = rmsync_markdown_next_line(line, end);
@@ -499,4 +538,5 @@ rmsync_markdown_prepare(StringInfo out, const char *text, size_t len)
 		appendBinaryStringInfo(out, stop, next - stop);
 		line = next;
 	}
+	return !s.too_deep;
 }

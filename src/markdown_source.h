@@ -16,9 +16,10 @@
 /*
  * Appends to "out" the text md4c shall parse.  It differs from the original in
  * leading spaces and in mask bytes only; the latter go away in
- * rmsync_markdown_unmask().
+ * rmsync_markdown_unmask().  False if a line opens more than
+ * RMSYNC_MARKDOWN_MAX_DEPTH lists and quotes.
  */
-extern void rmsync_markdown_prepare(StringInfo out, const char *text,
+extern bool rmsync_markdown_prepare(StringInfo out, const char *text,
 									size_t len);
 
 /*

@@ -158,6 +158,20 @@ host_bits_clear(const RmsyncNet *net)
 	return true;
 }
 
+/* One to three digits, at most "max"; -1 = anything else. */
+static int
+parse_bits(const char *digits, int max)
+{
+	size_t len = strlen(digits);
+	int bits = 0;
+
+	if (len < 1 || len > 3 || strspn(digits, "0123456789") != len)
+		return -1;
+	for (size_t i = 0; i < len; i++)
+		bits = bits * 10 + (digits[i] - '0');
+	return bits <= max ? bits : -1;
+}
+
 /* Reads one "address[/bits]"; returns NULL or what is wrong with it. */
 static const char *
 parse_one(const char *item, RmsyncNet *net)
@@ -183,11 +197,9 @@ parse_one(const char *item, RmsyncNet *net)
 	bits = net->len * 8;
 	if (*digits == '/')
 	{
-		digits++;
-		if (strlen(digits) < 1 || strlen(digits) > 3 ||
-			strspn(digits, "0123456789") != strlen(digits) || atoi(digits) > bits)
+		bits = parse_bits(digits + 1, bits);
+		if (bits < 0)
 			return "has an invalid prefix length";
-		bits = atoi(digits);
 	}
 	net->bits = (uint8) bits;
 	if (!host_bits_clear(net))

@@ -80,6 +80,7 @@ add_item(TextGroups *groups, const char *text, size_t len, const char *link,
 	{
 		size_t n = rmsync_notion_cut(text, len, NOTION_MAX_UNITS);
 
+		CHECK_FOR_INTERRUPTS();
 		if (groups->nitems == MAX_ITEMS || groups->buf.len > MAX_TEXT_BYTES)
 		{
 			end_group(groups);
@@ -193,6 +194,7 @@ render_container(BlockList *list, const RmsyncBlock *block, const char *type,
 
 	for_each_from(lc, groups, 1)
 		add_block(&children, text_block("paragraph", lfirst(lc), ""));
+	list_free_deep(groups);
 	render_siblings(&children, block->children);
 	set_children(result, children.first);
 	add_block(list, result);
@@ -202,10 +204,12 @@ render_container(BlockList *list, const RmsyncBlock *block, const char *type,
 static void
 render_plain(BlockList *list, const RmsyncBlock *block, const char *type)
 {
+	List *groups = text_groups("", block->runs);
 	ListCell *lc;
 
-	foreach (lc, text_groups("", block->runs))
+	foreach (lc, groups)
 		add_block(list, text_block(type, lfirst(lc), ""));
+	list_free_deep(groups);
 	render_siblings(list, block->children);
 }
 
@@ -320,6 +324,8 @@ static NotionBlock *
 table_row(const RmsyncBlock *row, int columns)
 {
 	const RmsyncBlock *cell = row->children;
+	NotionBlock *result;
+	bool too_long;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -331,12 +337,16 @@ table_row(const RmsyncBlock *row, int columns)
 		if (i > 0)
 			appendStringInfoChar(&buf, ',');
 		appendStringInfoString(&buf, linitial(groups));
-		if (list_length(groups) > 1 || buf.len > MAX_ROW_BYTES)
+		too_long = list_length(groups) > 1 || buf.len > MAX_ROW_BYTES;
+		list_free_deep(groups);
+		if (too_long)
 			return NULL;
 		cell = cell != NULL ? cell->next : NULL;
 	}
 	appendStringInfoChar(&buf, ']');
-	return new_block("table_row", buf.data, "");
+	result = new_block("table_row", buf.data, "");
+	pfree(buf.data);
+	return result;
 }
 
 /* The table as text, for one that Notion cannot hold. */

@@ -64,6 +64,9 @@ extern void rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes);
 /* Every lane that has ready rows (one index probe per lane). */
 extern void rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes);
 
+/* Fails what an unreachable lane could not deliver within "max_age" seconds. */
+extern int	rmsync_store_give_up(int max_age);
+
 /* Earliest run_at of a waiting row; 0 = none. */
 extern TimestampTz rmsync_store_next_due(void);
 

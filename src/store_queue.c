@@ -181,6 +181,17 @@ rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
 	lane_list(cxt, 1, lanes);
 }
 
+int
+rmsync_store_give_up(int max_age)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.give_up($1)", 1, { INT4OID } };
+	Datum values[1];
+
+	values[0] = Int32GetDatum(max_age);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_int(0, 1, 0);
+}
+
 TimestampTz
 rmsync_store_next_due(void)
 {

@@ -12,7 +12,8 @@
 
 #include "target.h"
 
-const RmsyncTarget *const rmsync_targets[] = { &rmsync_target_webhook, NULL };
+const RmsyncTarget *const rmsync_targets[] = { &rmsync_target_notion,
+											   &rmsync_target_webhook, NULL };
 
 /*
  * The built-in target of this name, NULL if there is none.

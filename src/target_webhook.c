@@ -243,6 +243,7 @@ build_request(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item,
 	if (buf.len - prefix > MAX_BODY)
 		return false;
 
+	memset(request, 0, sizeof(*request));
 	request->method = "POST";
 	request->url = wj->config.url;
 	request->body = buf.data + prefix;

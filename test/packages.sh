@@ -156,7 +156,7 @@ rmsync_ensure_packages()
 		rmsync_apt "${rmsync_packages[@]}" || return 1
 	fi
 
-	if [ ${#rmsync_lint_packages[@]} -gt 0 ]; then
+	if [ ${#rmsync_lint_packages[@]} -gt 0 ] && [ -z "${RMSYNC_ONLY_NEEDED:-}" ]; then
 		if rmsync_can_install; then
 			echo "Installing from Debian for the source checks: ${rmsync_lint_packages[*]}"
 			rmsync_apt "${rmsync_lint_packages[@]}" ||

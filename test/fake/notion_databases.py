@@ -83,10 +83,12 @@ def database_create(call):
     only_keys(first, "body.initial_data_source", ("properties",))
     props = {"Name": ("title", {})} if "properties" not in first else \
         columns(first["properties"], "body.initial_data_source.properties")
-    icon = schema.icon(body["icon"], "body.icon") if body.get("icon") else None
+    icon = schema.decoration(body, "icon", null=False)
+    cover = schema.decoration(body, "cover", null=False)
     store.check_block_limit(call.token, 1)
     db, _ = store.create_database(call.token.ws, parent, title, inline, props,
                                   call.author, icon=icon)
+    db.cover = cover
     call.committed(db.id)
     return render.database(db)
 
@@ -95,14 +97,21 @@ def database_update(call, database_id):
     body, store = call.body, call.store
     only_keys(body, "body", ("title", "description", "is_inline", "icon",
                              "cover", "in_trash", "is_locked"))
+    for key in ("is_inline", "is_locked"):
+        if key in body:
+            need_bool(body[key], "body." + key)
+    for key in ("title", "description"):
+        if key in body:
+            rich_text(body[key], "body." + key)
+    icon = schema.decoration(body, "icon", null=False)
+    cover = schema.decoration(body, "cover", null=False)
     db = store.get(call.token, database_id, ("database",), "database")
     flag = trash_flag(call, db)
     if "title" in body:
         db.title = rich_text(body["title"], "body.title")
-    if "is_inline" in body:
-        db.inline = need_bool(body["is_inline"], "body.is_inline")
-    if "is_locked" in body:
-        db.locked = need_bool(body["is_locked"], "body.is_locked")
+    db.inline = body.get("is_inline", db.inline)
+    db.locked = body.get("is_locked", db.locked)
+    db.icon, db.cover = icon or db.icon, cover or db.cover
     if flag is not None:
         store.trash(db, flag, call.author)
     store.touch(db, call.author)
@@ -129,7 +138,9 @@ def source_create(call):
     store.check_editable(db)
     title = rich_text(body.get("title", []), "body.title")
     props = columns(body["properties"], "body.properties")
+    icon = schema.decoration(body, "icon")
     source = store.create_data_source(db, title, props, call.author)
+    source.icon = icon
     call.committed(source.id)
     return render.data_source(source)
 
@@ -139,6 +150,7 @@ def source_update(call, data_source_id):
     only_keys(body, "body", ("title", "icon", "properties", "in_trash"))
     source = store.get(call.token, data_source_id, ("data_source",),
                        "database")
+    icon = schema.decoration(body, "icon")
     flag = trash_flag(call, source)
     steps = []
     if "properties" in body:
@@ -159,6 +171,8 @@ def source_update(call, data_source_id):
     apply_columns(call, source, steps)
     if title is not None:
         source.title = title
+    if "icon" in body:
+        source.icon = icon
     if flag is not None:
         store.trash(source, flag, call.author)
     store.touch(source, call.author)

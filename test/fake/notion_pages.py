@@ -8,7 +8,7 @@ import notion_schema as schema
 from notion_accounts import attach_uploads
 from notion_call import filter_properties, find_parent, paging, trash_flag
 from notion_schema import (MAX_ARRAY, bad, need_bool, need_object, need_uuid,
-                           only_keys, rich_text, wrong)
+                           only_keys, wrong)
 from notion_store import accepts_child
 
 
@@ -83,7 +83,8 @@ def page_create(call):
         ("page_id", "database_id", "data_source_id", "workspace"))
     # Shape first, objects second, as the service does.
     news = notion_blocks.block_list(body.get("children", []), "body.children")
-    icon = schema.icon(body["icon"], "body.icon") if body.get("icon") else None
+    icon = schema.decoration(body, "icon")
+    cover = schema.decoration(body, "cover")
     place = None
     if "position" in body:
         place = schema.position(body["position"], "body.position", "page_")
@@ -99,6 +100,7 @@ def page_create(call):
     attach_uploads(call, news)
     page = store.create_page(call.token.ws, parent, resolve_values(call, values),
                              call.author, icon=icon)
+    page.cover = cover
     if place is not None and place[0] != "end":
         parent.children.remove(page)
         at = 0 if place[0] == "start" else parent.children.index(anchor) + 1
@@ -142,7 +144,8 @@ def page_update(call, page_id):
     for key in ("is_locked", "erase_content"):
         if key in body:
             need_bool(body[key], "body." + key)
-    icon = schema.icon(body["icon"], "body.icon") if body.get("icon") else None
+    icon = schema.decoration(body, "icon")
+    cover = schema.decoration(body, "cover")
     flag = trash_flag(call, page)
     values = page_values(call, page.parent, body.get("properties", {}),
                          "body.properties")
@@ -152,6 +155,8 @@ def page_update(call, page_id):
         store.set_values(page, resolve_values(call, values), call.author)
     if "icon" in body:
         page.icon = icon
+    if "cover" in body:
+        page.cover = cover
     if "is_locked" in body:
         page.locked = body["is_locked"]
     if body.get("erase_content"):

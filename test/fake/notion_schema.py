@@ -285,6 +285,25 @@ def icon(value, path):
     return {"type": kind, kind: dict(inner)}
 
 
+def decoration(body, key, null=True):
+    """The icon or cover of a page or database; null takes it away."""
+    value = body.get(key)
+    if key not in body or value is None and null:
+        return None
+    path = "body." + key
+    if key == "icon":
+        return icon(value, path)
+    need_object(value, path)
+    kind = one_of(value, path, ("external", "file_upload"))
+    inner = need_object(value[kind], "%s.%s" % (path, kind))
+    if kind == "external":
+        only_keys(inner, path + ".external", ("url",))
+        need_url(inner.get("url"), path + ".external.url")
+    else:
+        need_uuid(inner.get("id"), path + ".file_upload.id")
+    return {"type": kind, kind: dict(inner)}
+
+
 def date_value(value, path):
     need_object(value, path)
     only_keys(value, path, ("start", "end", "time_zone"))

@@ -293,14 +293,14 @@ class Server:
         def loads(raw):
             try:
                 return json.loads(raw) if raw else None
-            except ValueError:
+            except (ValueError, RecursionError):
                 return raw.decode("utf-8", "replace")
         heads = {k: v for k, v in request.headers.items()
                  if k != "authorization"}
         self.record_file.write(json.dumps({
             **request.entry, "headers": heads, "body": loads(request.body),
             "response": loads(reply.body) if reply else None},
-            ensure_ascii=False) + "\n")
+            ensure_ascii=True) + "\n")
         self.record_file.flush()
 
     # --- deciding ---

@@ -94,8 +94,9 @@ get_transport(void)
 		transport = rmsync_http_create(max_connections);
 		events = RmsyncCreateWaitEventSet(3);
 		AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-		AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL,
-						  NULL);
+		if (IsUnderPostmaster) /* not under valgrind */
+			AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+							  NULL, NULL);
 		AddWaitEventToSet(events, WL_SOCKET_READABLE, rmsync_http_fd(transport),
 						  NULL, NULL);
 	}

@@ -12,6 +12,7 @@ use RmsyncFake;
 use Test::More;
 
 my $json = JSON::PP->new->canonical;
+my @json_bool = (JSON::PP::false, JSON::PP::true);
 my $tmp = PostgreSQL::Test::Utils::tempdir();
 my $loopback = "SET http_test.allowed_networks = '127.0.0.0/8';"
   . 'SET http_test.allow_http = on;';
@@ -27,8 +28,8 @@ sub slow_resolver
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
+#include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 int
 getaddrinfo(const char *node, const char *service,
@@ -39,7 +40,7 @@ getaddrinfo(const char *node, const char *service,
 
 	if (node && strstr(node, ".slow"))
 	{
-		sleep(10);
+		poll(NULL, 0, 10000);
 		return EAI_AGAIN;
 	}
 	if (node && strstr(node, ".invalid"))
@@ -279,7 +280,10 @@ subtest 'nothing was sent' => sub {
 	is($r->{error}, 'not_sent', 'connection refused');
 	like($r->{message}, qr/onnect/, 'message');
 
-	$r = one({ url => 'https://127.0.0.1:' . $hook->port . '/x?secret=1' });
+	$r = one({
+			url => 'https://127.0.0.1:' . $hook->port . '/x?secret=1',
+			connect_timeout_ms => 500
+		});
 	is($r->{error}, 'not_sent', 'not a TLS server');
 	unlike($r->{message}, qr/secret/, 'message has no query');
 
@@ -356,6 +360,20 @@ subtest 'many at a time' => sub {
 			set => "$loopback SET http_test.max_connections = 500;");
 		is(scalar(grep { $_->{error} eq 'ok' } @$rows), 500, 'all answered');
 	}
+
+	# What does not fit into the limit of open files waits.
+	$node->append_conf('postgresql.conf', 'max_files_per_process = 64');
+	$node->restart;
+	my $rows = many(
+		[
+			map {
+				{ url => $hook->url('/delay/5'), repeatable => $json_bool[ $_ % 2 ] }
+			} 1 .. 300
+		],
+		in_flight => 300,
+		set => "$loopback SET http_test.max_connections = 500;");
+	is(scalar(grep { $_->{error} eq 'ok' } @$rows), 300, 'few descriptors');
+
 	my $stats = $hook->get('/_stats');
 	is($stats->{unique}, 1000, 'all arrived');
 	is($stats->{duplicates}, 0, 'once');

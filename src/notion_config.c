@@ -1,0 +1,261 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_config.c
+ *	  Configuration of target 'notion': reading and checking it.
+ *
+ * Called by target_notion.c and, through its vtable, by rmsync_connect().
+ * A message made here may name a field, never the token's value.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "target_notion.h"
+#include "target_util.h"
+
+#define DEFAULT_BASE_URL "https://api.notion.com/v1"
+#define DEFAULT_APP_URL "https://rmirror.io"
+#define DEFAULT_PAGE_TITLE "\xF0\x9F\x93\x84 Page {n}"
+#define MAX_PAGE_TITLE 200
+
+/*
+ * A page that was just created may show in a query late; nobody has measured
+ * how late (contracts/notion.md 4.3).
+ */
+static const int default_delays[] = { 2000, 10000, 60000, 300000 };
+
+#define DEFAULT_APPEND_DELAY 5000
+
+static const char *const notion_keys[] = {
+	"api_token", "access_token", "notion_token", "database_id", "data_source_id",
+	"page_order", "page_title", "base_url", "app_url", "resolve_delays_ms",
+
+	/* the host's; taken and ignored */
+	"workspace_id", "workspace_name", "database_title", "available_properties",
+	"verify_ssl", NULL
+};
+
+const char rmsync_notion_config_schema[] =
+	"{\"type\":\"object\",\"additionalProperties\":false,"
+	"\"anyOf\":[{\"required\":[\"api_token\"]},"
+	"{\"required\":[\"access_token\"]},{\"required\":[\"notion_token\"]}],"
+	"\"properties\":{"
+	"\"api_token\":{\"type\":\"string\",\"writeOnly\":true,"
+	"\"title\":\"Token of the Notion connection\"},"
+	"\"access_token\":{\"type\":\"string\",\"writeOnly\":true},"
+	"\"notion_token\":{\"type\":\"string\",\"writeOnly\":true},"
+	"\"database_id\":{\"type\":\"string\","
+	"\"title\":\"Database that receives the notebooks\"},"
+	"\"data_source_id\":{\"type\":\"string\","
+	"\"title\":\"Data source, if the database has several\"},"
+	"\"page_order\":{\"enum\":[\"notebook\",\"newest_first\"],"
+	"\"default\":\"notebook\"},"
+	"\"page_title\":{\"type\":\"string\",\"maxLength\":200,"
+	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
+	"\"base_url\":{\"type\":\"string\",\"format\":\"uri\"},"
+	"\"app_url\":{\"type\":\"string\",\"format\":\"uri\"},"
+	"\"resolve_delays_ms\":{\"type\":\"array\",\"maxItems\":8,"
+	"\"items\":{\"type\":\"integer\",\"minimum\":0}},"
+	"\"workspace_id\":{},\"workspace_name\":{},\"database_title\":{},"
+	"\"available_properties\":{},\"verify_ssl\":{}}}";
+
+/* An absolute URL, without the slashes at its end. */
+static const char *
+read_url(char **url, const JsonbValue *value)
+{
+	const char *why;
+	size_t len;
+
+	*url = rmsync_config_string(value);
+	if (*url == NULL)
+		return "must be a string";
+	why = rmsync_config_url_problem(*url);
+	if (why != NULL)
+		return why;
+	if (strchr(*url, '?') != NULL)
+		return "must not contain a query";
+	len = strlen(*url);
+	while (len > 0 && (*url)[len - 1] == '/')
+		(*url)[--len] = '\0';
+	return NULL;
+}
+
+/* 32 hex digits with or without dashes; stored with them, as Notion does. */
+static const char *
+read_id(char **id, const JsonbValue *value)
+{
+	static const char problem[] =
+		"must be the id of a Notion object: 32 hexadecimal digits";
+	char *text = rmsync_config_string(value);
+	char out[37];
+	int n = 0;
+
+	if (value->type == jbvNull)
+		return NULL;
+	if (text == NULL)
+		return problem;
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (*p == '-')
+			continue;
+		if (strchr("0123456789abcdefABCDEF", *p) == NULL || n == 36)
+			return problem;
+		if (n == 8 || n == 13 || n == 18 || n == 23)
+			out[n++] = '-';
+		out[n++] = pg_ascii_tolower((unsigned char) *p);
+	}
+	if (n != 36)
+		return problem;
+	out[n] = '\0';
+	*id = pstrdup(out);
+	return NULL;
+}
+
+/* The token becomes a header value: nothing else may get in there. */
+static const char *
+read_token(NotionConfig *config, const JsonbValue *value)
+{
+	char *token = rmsync_config_string(value);
+	const char *why = NULL;
+
+	if (token == NULL || *token == '\0' || strlen(token) > 4000)
+		return "must be a non-empty string";
+	for (char *p = token; *p != '\0'; p++)
+	{
+		if ((unsigned char) *p <= ' ' || (unsigned char) *p >= 0x7f)
+			why = "contains a blank or a special character";
+	}
+	if (why == NULL && config->authorization == NULL)
+		config->authorization = psprintf("Bearer %s", token);
+	explicit_bzero(token, strlen(token));
+	return why;
+}
+
+static const char *
+read_delays(NotionConfig *config, const JsonbValue *value)
+{
+	static const char problem[] =
+		"must be an array of up to eight numbers of milliseconds";
+	Jsonb *array = rmsync_config_container(value);
+	int n = rmsync_json_array_length(array);
+
+	if (n < 1 || n > RMSYNC_NOTION_MAX_DELAYS)
+		return problem;
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, i);
+		double ms;
+
+		if (!rmsync_config_number(element, &ms) || ms < 0 || ms > 3600000)
+			return problem;
+		config->delays[i] = (int) ms;
+	}
+	config->ndelays = n;
+	config->append_delay = config->delays[0];
+	return NULL;
+}
+
+static const char *
+read_page_order(NotionConfig *config, const JsonbValue *value)
+{
+	char *order = rmsync_config_string(value);
+
+	if (order != NULL && strcmp(order, "newest_first") == 0)
+		config->newest_first = true;
+	else if (order == NULL || strcmp(order, "notebook") != 0)
+		return "must be \"notebook\" or \"newest_first\"";
+	return NULL;
+}
+
+/* Reads one known field.  Returns NULL or what is wrong with it. */
+static const char *
+read_field(NotionConfig *config, const RmsyncConfigField *field)
+{
+	const JsonbValue *value = &field->value;
+	const char *key = field->key;
+
+	if (strcmp(key, "api_token") == 0 || strcmp(key, "access_token") == 0 ||
+		strcmp(key, "notion_token") == 0)
+		return read_token(config, value);
+	if (strcmp(key, "database_id") == 0)
+		return read_id(&config->database_id, value);
+	if (strcmp(key, "data_source_id") == 0)
+		return read_id(&config->data_source_id, value);
+	if (strcmp(key, "page_order") == 0)
+		return read_page_order(config, value);
+	if (strcmp(key, "base_url") == 0)
+		return read_url(&config->base_url, value);
+	if (strcmp(key, "app_url") == 0)
+		return read_url(&config->app_url, value);
+	if (strcmp(key, "resolve_delays_ms") == 0)
+		return read_delays(config, value);
+	if (strcmp(key, "page_title") == 0)
+	{
+		config->page_title = rmsync_config_string(value);
+		if (config->page_title == NULL ||
+			strlen(config->page_title) > MAX_PAGE_TITLE ||
+			strstr(config->page_title, "{n}") == NULL)
+			return "must be a string of at most 200 bytes that contains {n}";
+	}
+	return NULL;
+}
+
+/*
+ * Reads the configuration.  Returns NULL or a palloc'd message that names the
+ * field.
+ */
+char *
+rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
+{
+	RmsyncConfigField *fields;
+	const char *unknown;
+	int n = rmsync_config_fields(json, &fields);
+
+	memset(config, 0, sizeof(*config));
+	config->page_title = pstrdup(DEFAULT_PAGE_TITLE);
+	config->base_url = pstrdup(DEFAULT_BASE_URL);
+	config->app_url = pstrdup(DEFAULT_APP_URL);
+	memcpy(config->delays, default_delays, sizeof(default_delays));
+	config->ndelays = lengthof(default_delays);
+	config->append_delay = DEFAULT_APPEND_DELAY;
+
+	if (n < 0)
+		return pstrdup("The configuration must be a JSON object.");
+	unknown = rmsync_config_unknown(fields, n, notion_keys);
+	if (unknown != NULL)
+	{
+		if (hint != NULL)
+			*hint = pstrdup(
+				"Fields are api_token, database_id, data_source_id, page_order and page_title.");
+		return psprintf("Unrecognized field \"%s\".", unknown);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		const char *why = read_field(config, &fields[i]);
+
+		if (why != NULL)
+			return psprintf("Field \"%s\" %s.", fields[i].key, why);
+	}
+
+	if (config->authorization == NULL)
+		return pstrdup("Field \"api_token\" is required.");
+	if (config->database_id == NULL && config->data_source_id == NULL)
+	{
+		if (hint != NULL)
+			*hint = pstrdup(
+				"Share a database with the Notion connection and give its id.");
+		return pstrdup("Field \"database_id\" is required.");
+	}
+	return NULL;
+}
+
+char *
+rmsync_notion_check_config(Jsonb *json, char **hint)
+{
+	NotionConfig config;
+	char *why = rmsync_notion_read_config(json, &config, hint);
+
+	if (config.authorization != NULL)
+		explicit_bzero(config.authorization, strlen(config.authorization));
+	return why;
+}

@@ -1,0 +1,373 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_discover.c
+ *	  Finds the database's data source and columns, and adds missing columns.
+ *
+ * Runs once per lane and configuration: what it learns is kept in the lane's
+ * remote notes, as ids, so that a user may rename columns.  A column of the
+ * user's is never retyped or deleted; one that has our name but another type
+ * is left alone and its role goes unused.  A column of ours that the user has
+ * deleted stays deleted, except for the one that holds our marker.
+ *
+ * Remote notes:
+ *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...}}
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "target_notion.h"
+
+typedef struct RoleInfo
+{
+	const char *key;  /* in the remote notes */
+	const char *name; /* of the column we add; NULL = not ours */
+	const char *type;
+	const char *schema;
+} RoleInfo;
+
+static const RoleInfo roles[NOTION_ROLES] = {
+	[NOTION_TITLE] = { "title", NULL, "title", NULL },
+	[NOTION_ID] = { "id", "rmirror ID", "rich_text", "{\"rich_text\":{}}" },
+	[NOTION_PATH] = { "path", "Path", "rich_text", "{\"rich_text\":{}}" },
+	[NOTION_TAGS] = { "tags", "Tags", "multi_select", "{\"multi_select\":{}}" },
+	[NOTION_PAGES] = { "pages", "Pages", "number",
+					   "{\"number\":{\"format\":\"number\"}}" },
+	[NOTION_OPENED] = { "last_opened", "Last Opened", "date", "{\"date\":{}}" },
+	[NOTION_MODIFIED] = { "last_modified", "Last Modified", "date",
+						  "{\"date\":{}}" },
+	[NOTION_SYNCED] = { "synced_at", "Synced At", "date", "{\"date\":{}}" },
+	[NOTION_STATUS] = { "status", "Status", "select",
+						"{\"select\":{\"options\":[{\"name\":\"Synced\",\"color\":\"green\"},"
+						"{\"name\":\"Pending\",\"color\":\"yellow\"},"
+						"{\"name\":\"Error\",\"color\":\"red\"}]}}" }
+};
+
+/* "rmirror ID 2" and so on, where a foreign column has the name. */
+#define MAX_ID_NAMES 9
+
+static bool
+same_or_both_null(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return rmsync_notion_same_id(a, b);
+}
+
+/*
+ * Parses lane->remote.  Notes of another database count for nothing.
+ */
+void
+rmsync_notion_remote_load(NotionJob *nj)
+{
+	NotionRemote *remote = &nj->remote;
+	const char *text = nj->job->lane->remote;
+	Jsonb *json;
+	char *source;
+
+	memset(remote, 0, sizeof(*remote));
+	remote->database_id = nj->config.database_id;
+	if (text == NULL)
+		return;
+	json = rmsync_json_parse(text, strlen(text));
+	source = rmsync_json_get_string(json, "data_source_id", NULL);
+	if (source == NULL ||
+		!same_or_both_null(nj->config.database_id,
+						   rmsync_json_get_string(json, "database_id", NULL)) ||
+		(nj->config.data_source_id != NULL &&
+		 !rmsync_notion_same_id(nj->config.data_source_id, source)))
+		return;
+
+	remote->data_source_id = source;
+	for (int role = 0; role < NOTION_ROLES; role++)
+	{
+		Jsonb *id = rmsync_json_get(json, "columns", roles[role].key, NULL);
+
+		remote->had[role] = id != NULL;
+		remote->column[role] = rmsync_json_as_string(id);
+	}
+	remote->complete = remote->column[NOTION_TITLE] != NULL &&
+					   remote->column[NOTION_ID] != NULL;
+}
+
+/*
+ * Writes the remote notes; they are durable after the next commit.
+ */
+static void
+save_remote(NotionJob *nj)
+{
+	NotionRemote *remote = &nj->remote;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	rmsync_json_field(&buf, "database_id", remote->database_id);
+	rmsync_json_field(&buf, "data_source_id", remote->data_source_id);
+	rmsync_json_key(&buf, "columns");
+	appendStringInfoChar(&buf, '{');
+	for (int role = 0; role < NOTION_ROLES; role++)
+		rmsync_json_field(&buf, roles[role].key, remote->column[role]);
+	appendStringInfoString(&buf, "}}");
+
+	remote->complete = true;
+	nj->job->lane->remote = rmsync_notion_keep(nj, buf.data);
+	nj->job->remote_dirty = true;
+}
+
+NotionState
+rmsync_notion_discover_start(NotionJob *nj)
+{
+	nj->remote.complete = false;
+	if (nj->config.data_source_id == NULL)
+		return NOTION_DATABASE;
+	nj->remote.data_source_id = nj->config.data_source_id;
+	return NOTION_SOURCE;
+}
+
+static void
+hold(NotionJob *nj, const char *code, const char *message)
+{
+	rmsync_notion_stop(nj, RMSYNC_FAIL_HELD, 0, code, message);
+}
+
+static void
+hold_missing(NotionJob *nj)
+{
+	hold(nj, "database_missing",
+		 "The Notion database does not exist, is in the trash, or is no longer shared with the connection.");
+}
+
+
+/* ---- columns ---- */
+
+/*
+ * Name of the column to be used for a role on the n-th try.
+ */
+static char *
+column_name(NotionRole role, int n)
+{
+	if (n <= 1)
+		return pstrdup(roles[role].name);
+	return psprintf("%s %d", roles[role].name, n);
+}
+
+/*
+ * Looks a property up by its id; NULL if it is gone or of another type.
+ */
+static char *
+find_by_id(Jsonb *properties, const char *id, const char *type)
+{
+	JsonbIterator *it = JsonbIteratorInit(&properties->root);
+	JsonbIteratorToken token;
+	JsonbValue v;
+
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		Jsonb *property;
+		char *this_id;
+		char *this_type;
+
+		if (token != WJB_VALUE || v.type != jbvBinary)
+			continue;
+		property = JsonbValueToJsonb(&v);
+		this_id = rmsync_json_get_string(property, "id", NULL);
+		this_type = rmsync_json_get_string(property, "type", NULL);
+		if (this_id != NULL && this_type != NULL && strcmp(this_type, type) == 0 &&
+			(id == NULL || strcmp(this_id, id) == 0))
+			return this_id;
+	}
+	return NULL;
+}
+
+/*
+ * Looks up the column of a role.  *id is set if it is there.  Returns the
+ * name under which it is to be added, NULL if it is not to be.
+ */
+static char *
+find_column(NotionJob *nj, Jsonb *properties, NotionRole role, char **id)
+{
+	NotionRemote *remote = &nj->remote;
+	int names = role == NOTION_ID ? MAX_ID_NAMES : 1;
+
+	*id = NULL;
+	if (remote->column[role] != NULL)
+		*id = find_by_id(properties, remote->column[role], roles[role].type);
+	for (int n = 1; n <= names && *id == NULL; n++)
+	{
+		char *name = column_name(role, n);
+		Jsonb *property = rmsync_json_get(properties, name, NULL);
+		char *type = rmsync_json_get_string(property, "type", NULL);
+
+		if (property == NULL)
+			return remote->had[role] && role != NOTION_ID ? NULL : name;
+		if (type != NULL && strcmp(type, roles[role].type) == 0)
+			*id = rmsync_json_get_string(property, "id", NULL);
+	}
+	return NULL;
+}
+
+/*
+ * Assigns columns to roles.  Appends those to be added to "missing" (may be
+ * NULL) as members of a JSON object.
+ */
+static void
+assign_columns(NotionJob *nj, Jsonb *properties, StringInfo missing)
+{
+	NotionRemote *remote = &nj->remote;
+
+	remote->column[NOTION_TITLE] =
+		rmsync_notion_keep(nj, find_by_id(properties, NULL, "title"));
+	for (int role = NOTION_ID; role < NOTION_ROLES; role++)
+	{
+		char *id;
+		char *name = find_column(nj, properties, role, &id);
+
+		if (id == NULL && name != NULL && missing != NULL)
+			rmsync_json_field_raw(missing, name, roles[role].schema);
+		else
+			remote->column[role] = rmsync_notion_keep(nj, id);
+	}
+}
+
+
+/* ---- states ---- */
+
+/*
+ * GET /databases: a database contains one data source or several, and the
+ * data source has the columns.
+ */
+static void
+database_response(NotionJob *nj)
+{
+	Jsonb *sources = rmsync_json_get(nj->reply, "data_sources", NULL);
+	int n = rmsync_json_array_length(sources);
+
+	if (rmsync_json_get_bool(nj->reply, "in_trash", false))
+		hold_missing(nj);
+	else if (n == 1)
+	{
+		char *id =
+			rmsync_json_get_string(rmsync_json_element(sources, 0), "id", NULL);
+
+		if (id == NULL)
+		{
+			hold_missing(nj);
+			return;
+		}
+		nj->remote.data_source_id = rmsync_notion_keep(nj, id);
+		nj->state = NOTION_SOURCE;
+	}
+	else if (n > 1)
+		hold(nj, "ambiguous_data_source",
+			 "The Notion database has several data sources; name one in the field \"data_source_id\".");
+	else
+		hold(nj, "database_missing", "The Notion database has no data source.");
+}
+
+static void
+source_response(NotionJob *nj)
+{
+	Jsonb *properties = rmsync_json_get(nj->reply, "properties", NULL);
+	StringInfoData missing;
+
+	if (properties == NULL || !JB_ROOT_IS_OBJECT(properties) ||
+		rmsync_json_get_bool(nj->reply, "in_trash", false))
+	{
+		hold_missing(nj);
+		return;
+	}
+
+	initStringInfo(&missing);
+	appendStringInfoString(&missing, "{\"properties\":{");
+	assign_columns(nj, properties, &missing);
+	if (missing.data[missing.len - 1] == '{')
+		nj->state = NOTION_SAVE_REMOTE;
+	else
+	{
+		appendStringInfoString(&missing, "}}");
+		nj->body = rmsync_notion_keep(nj, missing.data);
+		nj->body_len = missing.len;
+		nj->state = NOTION_COLUMNS;
+	}
+}
+
+/*
+ * The columns we asked for are there, or Notion refused to add them, which is
+ * fatal only for our marker.
+ */
+static void
+columns_response(NotionJob *nj, NotionAnswer answer)
+{
+	if (answer == NOTION_DONE)
+	{
+		Jsonb *properties = rmsync_json_get(nj->reply, "properties", NULL);
+
+		if (properties != NULL && JB_ROOT_IS_OBJECT(properties))
+			assign_columns(nj, properties, NULL);
+	}
+	if (nj->remote.column[NOTION_ID] == NULL ||
+		nj->remote.column[NOTION_TITLE] == NULL)
+		hold(nj, "missing_column",
+			 nj->error
+				 ? nj->error
+				 : "The column \"rmirror ID\" could not be added to the Notion database.");
+	else
+		nj->state = NOTION_SAVE_REMOTE;
+}
+
+bool
+rmsync_notion_discover_next(NotionJob *nj, RmsyncHttpRequest *request,
+							RmsyncStep *step)
+{
+	*step = RMSYNC_STEP_REQUEST;
+	switch (nj->state)
+	{
+		case NOTION_DATABASE:
+			rmsync_notion_call(nj, request, NOTION_READ, "GET",
+							   psprintf("/databases/%s", nj->config.database_id),
+							   NULL, 0);
+			return true;
+
+		case NOTION_SOURCE:
+			rmsync_notion_call(nj, request, NOTION_READ, "GET",
+							   psprintf("/data_sources/%s",
+										nj->remote.data_source_id),
+							   NULL, 0);
+			return true;
+
+		case NOTION_COLUMNS:
+			rmsync_notion_call(nj, request, NOTION_SET, "PATCH",
+							   psprintf("/data_sources/%s",
+										nj->remote.data_source_id),
+							   nj->body, nj->body_len);
+			return true;
+
+		default:
+			Assert(nj->state == NOTION_SAVE_REMOTE);
+			save_remote(nj);
+			nj->state = NOTION_NOTEBOOK;
+			*step = RMSYNC_STEP_COMMIT;
+			return true;
+	}
+}
+
+void
+rmsync_notion_discover_response(NotionJob *nj, const RmsyncHttpResponse *response)
+{
+	NotionAnswer answer = rmsync_notion_answer(nj, response);
+
+	if (answer == NOTION_AGAIN || answer == NOTION_STOPPED)
+		return;
+	if (answer == NOTION_GONE)
+		hold_missing(nj);
+	else if (nj->state == NOTION_COLUMNS)
+		columns_response(nj, answer);
+	else if (answer != NOTION_DONE)
+		hold(nj, "database_missing", nj->error);
+	else if (nj->state == NOTION_DATABASE)
+		database_response(nj);
+	else
+		source_response(nj);
+}

@@ -1,0 +1,178 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_ledger.c
+ *	  How target 'notion' writes its ledger entries.
+ *
+ * Called by its states.  All strings are copied into the job's context, since
+ * the engine reads them at the next commit.
+ *
+ *	page		external_id = its toggle
+ *				metadata = {"notion_page_id", "notion_block_id",
+ *					"parent_type": "toggle_block", "stale": [toggles that are
+ *					still to be deleted]}
+ *				intent = {"op": "append", "rm": marker, "prev": old toggle,
+ *					"hash", "place": what was sent, "whole": all in one
+ *					request, "new": toggle that is not complete, "absent":
+ *					how often it was looked for in vain}
+ *	notebook	external_id = its page
+ *				metadata = {"notion_page_id", "order": [page ids as the
+ *					toggles stand], "orphans": {page id: toggle}}
+ *				intent = {"op": "create", "rm": marker, "tries": how often it
+ *					was looked for in vain}
+ *
+ * An entry that has stale toggles is not a success yet: the page is there
+ * twice until they are deleted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "target_notion.h"
+
+static void
+touch(NotionJob *nj, RmsyncItem *item)
+{
+	item->ledger.exists = true;
+	item->ledger.config_epoch = nj->job->lane->config_epoch;
+	item->dirty = true;
+}
+
+void
+rmsync_notion_mark_synced(NotionJob *nj, RmsyncItem *item)
+{
+	RmsyncLedger *ledger = &item->ledger;
+
+	strlcpy(ledger->content_hash, item->content_hash,
+			sizeof(ledger->content_hash));
+	strlcpy(ledger->placement_hash, item->placement_hash,
+			sizeof(ledger->placement_hash));
+	ledger->intent = NULL;
+	ledger->success = true;
+	touch(nj, item);
+	rmsync_item_done(nj->job, item, RMSYNC_OUT_SUCCESS, NULL, NULL);
+}
+
+void
+rmsync_notion_set_intent(NotionJob *nj, RmsyncItem *item, const char *intent)
+{
+	if (intent == NULL && item->ledger.intent == NULL)
+		return;
+	item->ledger.intent = rmsync_notion_keep(nj, intent);
+	touch(nj, item);
+}
+
+void
+rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
+{
+	item->ledger.external_id = rmsync_notion_keep(nj, id);
+	item->ledger.content_hash[0] = '\0';
+	item->ledger.placement_hash[0] = '\0';
+	item->ledger.success = false;
+	touch(nj, item);
+}
+
+void
+rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item, const char *stale)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
+	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
+	rmsync_json_field(&buf, "parent_type", "toggle_block");
+	if (stale != NULL)
+	{
+		rmsync_json_key(&buf, "stale");
+		appendStringInfoChar(&buf, '[');
+		rmsync_json_string(&buf, stale);
+		appendStringInfoChar(&buf, ']');
+	}
+	appendStringInfoChar(&buf, '}');
+	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);
+	touch(nj, item);
+}
+
+void
+rmsync_notion_notebook_meta(NotionJob *nj)
+{
+	RmsyncItem *notebook = nj->notebook;
+	StringInfoData buf;
+
+	if (notebook->ledger.external_id == NULL)
+		return;
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	rmsync_json_field(&buf, "notion_page_id", notebook->ledger.external_id);
+	if (nj->order_known)
+	{
+		rmsync_json_key(&buf, "order");
+		appendStringInfoChar(&buf, '[');
+		for (int i = 0; i < nj->norder; i++)
+		{
+			if (i > 0)
+				appendStringInfoChar(&buf, ',');
+			rmsync_json_string(&buf, nj->order[i]);
+		}
+		appendStringInfoChar(&buf, ']');
+	}
+	if (nj->orphans != NULL)
+		rmsync_json_field_raw(&buf, "orphans", rmsync_json_text(nj->orphans));
+	appendStringInfoChar(&buf, '}');
+	notebook->ledger.metadata = rmsync_notion_keep(nj, buf.data);
+	touch(nj, notebook);
+}
+
+void
+rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item)
+{
+	bool existed = item->ledger.exists;
+
+	item->ledger.exists = false;
+	item->ledger.intent = NULL;
+	item->dirty = existed;
+	rmsync_item_done(nj->job, item,
+					 existed ? RMSYNC_OUT_SUCCESS : RMSYNC_OUT_SKIPPED, NULL,
+					 NULL);
+}
+
+void
+rmsync_notion_fail_item(NotionJob *nj, RmsyncItem *item, const char *error)
+{
+	if (item->ledger.intent != NULL)
+		rmsync_notion_set_intent(nj, item, NULL);
+	rmsync_item_done(nj->job, item, RMSYNC_OUT_ITEM_ERROR, "invalid_data", error);
+	nj->failures++;
+}
+
+/*
+ * Queues a block for deletion.  "page" waits for it.
+ */
+void
+rmsync_notion_delete_later(NotionJob *nj, const char *block_id, NotionPage *page)
+{
+	MemoryContext old;
+	NotionDelete *entry;
+	ListCell *cell;
+
+	if (block_id == NULL)
+		return;
+	foreach (cell, nj->deletes)
+	{
+		entry = lfirst(cell);
+		if (entry->page == page &&
+			rmsync_notion_same_id(entry->block_id, block_id))
+			return;
+	}
+
+	old = MemoryContextSwitchTo(nj->job->cxt);
+	entry = palloc(sizeof(NotionDelete));
+	entry->block_id = pstrdup(block_id);
+	entry->page = page;
+	nj->deletes = lappend(nj->deletes, entry);
+	if (page != NULL)
+		page->deletes++;
+	MemoryContextSwitchTo(old);
+}

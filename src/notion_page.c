@@ -1,0 +1,374 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_page.c
+ *	  The toggles that the pages of a notebook become: what is done next, and
+ *	  everything about them that may be repeated.
+ *
+ * A page's text is one toggle in the notebook's page.  A new text is a new
+ * toggle behind the old one, which is deleted after the new id is committed:
+ * a crash leaves the text twice, never not at all, and the ledger names the
+ * toggle that has to go.
+ *
+ * WORK does, in this order: deletions, new titles, appends (notion_write.c),
+ * the notebook's properties.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "target_notion.h"
+#include "target_notion_write.h"
+
+
+/* ---- titles ---- */
+
+/*
+ * Appends text with everything percent-encoded that a path segment may not
+ * hold.
+ */
+static void
+append_segment(StringInfo buf, const char *text)
+{
+	for (; *text != '\0'; text++)
+	{
+		unsigned char c = (unsigned char) *text;
+
+		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+			(c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.')
+			appendStringInfoChar(buf, c);
+		else
+			appendStringInfo(buf, "%%%02X", c);
+	}
+}
+
+/*
+ * The link of a toggle's title: useful to its reader, and our marker.
+ */
+char *
+rmsync_notion_link(NotionJob *nj, const char *page_id, const char *rm)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s/n/", nj->config.app_url);
+	append_segment(&buf, nj->notebook->id);
+	appendStringInfoString(&buf, "/p/");
+	append_segment(&buf, page_id);
+	appendStringInfo(&buf, "?rm=%s", rm);
+	return buf.data;
+}
+
+static char *
+decode_segment(const char *text, size_t len)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (size_t i = 0; i < len; i++)
+	{
+		char hex[3] = { 0 };
+
+		if (text[i] == '%' && i + 2 < len)
+		{
+			memcpy(hex, text + i + 1, 2);
+			if (strspn(hex, "0123456789abcdefABCDEF") == 2)
+			{
+				appendStringInfoChar(&buf, (char) strtol(hex, NULL, 16));
+				i += 2;
+				continue;
+			}
+		}
+		appendStringInfoChar(&buf, text[i]);
+	}
+	return buf.data;
+}
+
+/*
+ * Reads such a link.  The application's address is not compared: it may have
+ * changed since.  The notebook is: a user may have copied a toggle from
+ * another one.
+ */
+bool
+rmsync_notion_read_link(NotionJob *nj, const char *url, char **page_id, char **rm)
+{
+	const char *mark = strstr(url, "?rm=");
+	const char *notebook = NULL;
+	const char *page = NULL;
+	size_t len;
+
+	if (mark == NULL)
+		return false;
+	len = strspn(mark + 4, "0123456789abcdef");
+	if (len != RMSYNC_NOTION_RM_LEN)
+		return false;
+
+	/* the last "/n/" and "/p/" before the mark */
+	for (const char *p = url; p < mark; p++)
+	{
+		if (strncmp(p, "/n/", 3) == 0)
+			notebook = p + 3;
+		else if (strncmp(p, "/p/", 3) == 0)
+			page = p + 3;
+	}
+	if (notebook == NULL || page == NULL || page < notebook + 3)
+		return false;
+	if (strcmp(decode_segment(notebook, page - 3 - notebook),
+			   nj->notebook->id) != 0)
+		return false;
+
+	*page_id = decode_segment(page, mark - page);
+	*rm = pnstrdup(mark + 4, len);
+	return true;
+}
+
+/*
+ * "Page N", in the words of the configuration.
+ */
+char *
+rmsync_notion_title(NotionJob *nj, const RmsyncItem *item)
+{
+	const char *template = nj->config.page_title;
+	const char *at = strstr(template, "{n}");
+
+	Assert(at != NULL);
+	return psprintf("%.*s%d%s", (int) (at - template), template,
+					item->src.page_number, at + 3);
+}
+
+
+/* ---- DELETE ---- */
+
+/*
+ * Nothing of a page is left to be deleted.
+ */
+static void
+page_tidied(NotionJob *nj, NotionPage *page)
+{
+	RmsyncItem *item = page->item;
+
+	if (page->partial != NULL)
+	{
+		page->partial = NULL;
+		rmsync_notion_set_intent(nj, item, NULL);
+	}
+
+	if (page->failure != NULL)
+		rmsync_notion_fail_item(nj, item, page->failure);
+	else if (page->action == NOTION_PLAN_REMOVE)
+	{
+		nj->changed = true;
+		rmsync_notion_mark_removed(nj, item);
+	}
+	else
+	{
+		if (item->ledger.external_id != NULL)
+			rmsync_notion_page_meta(nj, item, NULL);
+		if (page->synced)
+			rmsync_notion_settle(nj, page);
+		else
+			nj->planned = false;
+		return;
+	}
+	page->action = NOTION_PLAN_DECIDED;
+}
+
+static void
+delete_response(NotionJob *nj, NotionAnswer answer)
+{
+	NotionDelete *entry = linitial(nj->deletes);
+	NotionPage *page = entry->page;
+
+	/* not there, or in the trash already, is as good */
+	nj->deletes = list_delete_first(nj->deletes);
+	nj->state = NOTION_WORK;
+	if (page == NULL || page->item->outcome != RMSYNC_OUT_NONE)
+		return;
+	if (answer == NOTION_INVALID && page->failure == NULL)
+		page->failure = rmsync_notion_keep(nj, nj->error);
+	if (--page->deletes == 0)
+		page_tidied(nj, page);
+}
+
+
+/* ---- RETITLE ---- */
+
+static void
+retitle_request(NotionJob *nj, RmsyncHttpRequest *request)
+{
+	RmsyncItem *item = nj->retitle->item;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"toggle\":{\"rich_text\":");
+	rmsync_notion_rich_text(&buf, rmsync_notion_title(nj, item),
+							rmsync_notion_link(nj, item->id,
+											   rmsync_notion_rm(nj, item)),
+							RMSYNC_RUN_BOLD);
+	appendStringInfoString(&buf, "}}");
+	item->requests++;
+	rmsync_notion_call(nj, request, NOTION_SET, "PATCH",
+					   psprintf("/blocks/%s", item->ledger.external_id),
+					   buf.data, buf.len);
+}
+
+static void
+retitle_response(NotionJob *nj, NotionAnswer answer)
+{
+	NotionPage *page = nj->retitle;
+
+	nj->state = NOTION_WORK;
+	if (answer == NOTION_DONE)
+	{
+		rmsync_notion_mark_synced(nj, page->item);
+		page->action = NOTION_PLAN_DECIDED;
+		nj->changed = true;
+	}
+	else if (answer == NOTION_GONE)
+	{
+		/* thrown away by the user: it comes back as a new toggle */
+		rmsync_notion_set_external(nj, page->item, NULL);
+		if (page->slot >= 0)
+			nj->slots[page->slot].block_id = NULL;
+		nj->planned = false;
+	}
+	else
+	{
+		rmsync_notion_fail_item(nj, page->item, nj->error);
+		page->action = NOTION_PLAN_DECIDED;
+	}
+}
+
+
+/* ---- WORK ---- */
+
+static NotionPage *
+next_retitle(NotionJob *nj)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		if (nj->pages[i].action == NOTION_PLAN_RETITLE)
+			return &nj->pages[i];
+	}
+	return NULL;
+}
+
+/*
+ * The properties are written once per job, after everything else, unless the
+ * page was created in this job and already says what is the case.
+ */
+static bool
+wants_properties(NotionJob *nj)
+{
+	RmsyncItem *notebook = nj->notebook;
+
+	if (notebook->ledger.external_id == NULL)
+		return false;
+	if (nj->created)
+		return nj->failures > 0;
+	return nj->changed || nj->failures > 0 || rmsync_notion_notebook_differs(nj);
+}
+
+static NotionState
+after_pages(NotionJob *nj)
+{
+	if (!wants_properties(nj))
+		return NOTION_FINISH;
+	if (!nj->remote.complete)
+		return rmsync_notion_discover_start(nj);
+	return NOTION_PROPERTIES;
+}
+
+/*
+ * Chooses what comes next.  Returns true if a commit is needed before it.
+ */
+static bool
+work(NotionJob *nj)
+{
+	if (nj->deletes != NIL)
+		nj->state = NOTION_DELETE;
+	else if (!nj->planned)
+		rmsync_notion_plan(nj);
+	else if ((nj->retitle = next_retitle(nj)) != NULL)
+		nj->state = NOTION_RETITLE;
+	else if (rmsync_notion_batch(nj))
+	{
+		nj->state = NOTION_APPEND;
+		nj->commit = false;
+		return true;
+	}
+	else
+		nj->state = after_pages(nj);
+	return false;
+}
+
+
+/* ---- dispatch ---- */
+
+bool
+rmsync_notion_page_next(NotionJob *nj, RmsyncHttpRequest *request,
+						RmsyncStep *step)
+{
+	*step = RMSYNC_STEP_REQUEST;
+	switch (nj->state)
+	{
+		case NOTION_DELETE:
+		{
+			NotionDelete *entry = linitial(nj->deletes);
+
+			if (entry->page != NULL)
+				entry->page->item->requests++;
+			rmsync_notion_call(nj, request, NOTION_SET, "DELETE",
+							   psprintf("/blocks/%s", entry->block_id), NULL, 0);
+			return true;
+		}
+
+		case NOTION_RETITLE:
+			retitle_request(nj, request);
+			return true;
+
+		case NOTION_APPEND:
+			rmsync_notion_append_request(nj, request);
+			return true;
+
+		case NOTION_DEEP_APPEND:
+			rmsync_notion_deep_request(nj, request);
+			return true;
+
+		case NOTION_DEEP:
+			rmsync_notion_deep(nj);
+			return false;
+
+		default:
+			Assert(nj->state == NOTION_WORK);
+			*step = RMSYNC_STEP_COMMIT;
+			return work(nj);
+	}
+}
+
+void
+rmsync_notion_page_response(NotionJob *nj, const RmsyncHttpResponse *response)
+{
+	NotionAnswer answer = rmsync_notion_answer(nj, response);
+
+	if (answer == NOTION_STOPPED && nj->state == NOTION_APPEND)
+		rmsync_notion_batch_rejected(nj);
+	if (answer == NOTION_AGAIN || answer == NOTION_STOPPED)
+		return;
+
+	switch (nj->state)
+	{
+		case NOTION_DELETE:
+			delete_response(nj, answer);
+			break;
+		case NOTION_RETITLE:
+			retitle_response(nj, answer);
+			break;
+		case NOTION_APPEND:
+			rmsync_notion_append_response(nj, answer);
+			break;
+		default:
+			Assert(nj->state == NOTION_DEEP_APPEND);
+			rmsync_notion_deep_response(nj, answer);
+			break;
+	}
+}

@@ -1,0 +1,561 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_plan.c
+ *	  What is to be done with the due pages of a notebook, and where.
+ *
+ * Called by target_notion.c and the states.  Needs no request: the ledger,
+ * the siblings and the order of the toggles, which the notebook's ledger
+ * entry records, say it all.
+ *
+ * Notion cannot move a block.  A page that stands in the wrong place is
+ * written anew at the right one; which pages those are is decided by a
+ * heaviest increasing subsequence: the toggles that stay are the largest set
+ * that is in order already, where a toggle that has to be rewritten anyway
+ * counts little and one that is not due counts much.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "target_notion.h"
+
+/* Weights of toggles that stay, see above. */
+#define WEIGHT_REWRITTEN 1
+#define WEIGHT_DUE 1000
+#define WEIGHT_OTHER INT64CONST(100000000)
+
+
+/* ---- reading the ledger ---- */
+
+/*
+ * Empties a ledger entry: there is no object (any more).  An entry that was
+ * empty before is left alone.
+ */
+static void
+reset_ledger(NotionJob *nj, RmsyncItem *item)
+{
+	RmsyncLedger *ledger = &item->ledger;
+
+	if (ledger->exists && (ledger->external_id != NULL ||
+						   ledger->intent != NULL || ledger->success))
+		item->dirty = true;
+	ledger->external_id = NULL;
+	ledger->content_hash[0] = '\0';
+	ledger->placement_hash[0] = '\0';
+	ledger->config_epoch = nj->job->lane->config_epoch;
+	ledger->success = false;
+	ledger->metadata = NULL;
+	ledger->intent = NULL;
+}
+
+static Jsonb *
+parse_object(const char *text)
+{
+	return text ? rmsync_json_parse(text, strlen(text)) : NULL;
+}
+
+/*
+ * Reads what an earlier job left in a page's entry: toggles to be deleted,
+ * an append whose outcome is not known, a toggle that is not complete.
+ */
+static void
+load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
+{
+	Jsonb *metadata;
+	Jsonb *intent;
+	Jsonb *stale;
+	char *parent;
+
+	page->item = item;
+	page->slot = -1;
+	page->cap = 100;
+	item->plan = page;
+
+	metadata = parse_object(item->ledger.metadata);
+	parent = rmsync_json_get_string(metadata, "notion_page_id", NULL);
+
+	/* of another database, or of a page that is gone */
+	if (item->ledger.config_epoch != nj->job->lane->config_epoch ||
+		nj->notebook->ledger.external_id == NULL ||
+		(parent != NULL &&
+		 !rmsync_notion_same_id(parent, nj->notebook->ledger.external_id)))
+	{
+		reset_ledger(nj, item);
+		return;
+	}
+
+	stale = rmsync_json_get(metadata, "stale", NULL);
+	for (int i = 0; i < rmsync_json_array_length(stale); i++)
+		rmsync_notion_delete_later(nj,
+								   rmsync_json_as_string(
+									   rmsync_json_element(stale, i)),
+								   page);
+
+	intent = parse_object(item->ledger.intent);
+	if (intent == NULL)
+		return;
+	page->partial = rmsync_json_get_string(intent, "new", NULL);
+	if (page->partial != NULL)
+		rmsync_notion_delete_later(nj, page->partial, page);
+	else
+		page->unknown = true;
+}
+
+static void
+load_notebook(NotionJob *nj)
+{
+	RmsyncItem *notebook = nj->notebook;
+	Jsonb *metadata;
+	Jsonb *order;
+	int n;
+
+	if (notebook->ledger.config_epoch != nj->job->lane->config_epoch)
+		reset_ledger(nj, notebook);
+
+	metadata = parse_object(notebook->ledger.metadata);
+	nj->orphans = rmsync_json_get(metadata, "orphans", NULL);
+	order = rmsync_json_get(metadata, "order", NULL);
+	n = rmsync_json_array_length(order);
+	nj->order_known = n >= 0;
+	if (n > 0)
+	{
+		nj->order = palloc(sizeof(char *) * n);
+		for (int i = 0; i < n; i++)
+		{
+			char *id = rmsync_json_as_string(rmsync_json_element(order, i));
+
+			if (id != NULL)
+				nj->order[nj->norder++] = id;
+		}
+	}
+}
+
+static int
+compare_slots(const void *a, const void *b, void *arg)
+{
+	NotionSlot *slots = arg;
+
+	return strcmp(slots[*(const int *) a].page_id,
+				  slots[*(const int *) b].page_id);
+}
+
+/*
+ * One slot for every live page, in display order.  Pages that are due and
+ * live but missing in the engine's list stand at the end.
+ */
+static void
+load_slots(NotionJob *nj)
+{
+	RmsyncJob *job = nj->job;
+	int n = 0;
+
+	nj->slots = palloc0(sizeof(NotionSlot) * (job->nsiblings + nj->npages + 1));
+	nj->by_id = palloc(sizeof(int) * (job->nsiblings + nj->npages + 1));
+	for (int i = 0; i < job->nsiblings; i++)
+	{
+		RmsyncSibling *sibling =
+			&job->siblings[nj->config.newest_first ? job->nsiblings - 1 - i : i];
+		NotionSlot *slot = &nj->slots[n];
+
+		slot->page_id = sibling->id;
+		slot->sibling = sibling;
+		slot->block_id =
+			sibling->external_id ? pstrdup(sibling->external_id) : NULL;
+		if (sibling->item != NULL && sibling->item->plan != NULL)
+		{
+			slot->page = sibling->item->plan;
+			slot->page->slot = n;
+			slot->block_id = sibling->item->ledger.external_id;
+		}
+		n++;
+	}
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionPage *page = &nj->pages[i];
+
+		if (page->slot >= 0 || !page->item->present)
+			continue;
+		page->slot = n;
+		nj->slots[n].page_id = page->item->id;
+		nj->slots[n].page = page;
+		nj->slots[n].block_id = page->item->ledger.external_id;
+		n++;
+	}
+
+	nj->nslots = n;
+	for (int i = 0; i < n; i++)
+		nj->by_id[i] = i;
+	qsort_arg(nj->by_id, n, sizeof(int), compare_slots, nj->slots);
+}
+
+NotionSlot *
+rmsync_notion_slot(NotionJob *nj, const char *page_id)
+{
+	int low = 0;
+	int high = nj->nslots - 1;
+
+	while (low <= high)
+	{
+		int middle = low + (high - low) / 2;
+		NotionSlot *slot = &nj->slots[nj->by_id[middle]];
+		int cmp = strcmp(page_id, slot->page_id);
+
+		if (cmp == 0)
+			return slot;
+		if (cmp < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+/*
+ * Reads the job.  Runs in the job's context, once.
+ */
+void
+rmsync_notion_load(NotionJob *nj)
+{
+	RmsyncJob *job = nj->job;
+
+	for (int i = 0; i < job->nitems; i++)
+	{
+		if (job->items[i]->type == RMSYNC_NOTEBOOK)
+			job->notebook = job->items[i];
+	}
+	nj->notebook = job->notebook;
+	load_notebook(nj);
+
+	nj->pages = palloc0(sizeof(NotionPage) * Max(job->nitems, 1));
+	for (int i = 0; i < job->nitems; i++)
+	{
+		RmsyncItem *item = job->items[i];
+
+		item->plan = NULL;
+		if (item->type == RMSYNC_PAGE)
+			load_page(nj, &nj->pages[nj->npages++], item);
+		else if (item->type != RMSYNC_NOTEBOOK)
+			rmsync_item_done(job, item, RMSYNC_OUT_ITEM_ERROR, "unsupported",
+							 "Items of this type do not go to Notion notebooks.");
+	}
+	load_slots(nj);
+
+	/* a toggle is an anchor only if we know that it stands in this page */
+	if (nj->notebook->ledger.external_id == NULL)
+	{
+		for (int i = 0; i < nj->nslots; i++)
+			nj->slots[i].block_id = NULL;
+		nj->norder = 0;
+		nj->order_known = true;
+	}
+}
+
+
+/* ---- planning ---- */
+
+static bool
+same_content(const RmsyncItem *item)
+{
+	return item->ledger.external_id != NULL &&
+		   strcmp(item->ledger.content_hash, item->content_hash) == 0;
+}
+
+static bool
+same_placement(const RmsyncItem *item)
+{
+	return strcmp(item->ledger.placement_hash, item->placement_hash) == 0;
+}
+
+/*
+ * What is to be done with one page, apart from its place.
+ */
+static NotionAction
+plan_page(const NotionPage *page)
+{
+	const RmsyncItem *item = page->item;
+
+	if (page->action == NOTION_PLAN_DECIDED || item->outcome != RMSYNC_OUT_NONE)
+		return NOTION_PLAN_DECIDED;
+	if (!item->present)
+		return NOTION_PLAN_REMOVE;
+	if (!item->ready)
+		return NOTION_PLAN_WAIT;
+	if (!same_content(item) || item->forced)
+		return NOTION_PLAN_WRITE;
+	if (!same_placement(item))
+		return NOTION_PLAN_RETITLE;
+	return NOTION_PLAN_NONE;
+}
+
+static int64
+slot_weight(const NotionSlot *slot)
+{
+	if (slot->page == NULL)
+		return WEIGHT_OTHER;
+	switch (slot->page->action)
+	{
+		case NOTION_PLAN_WRITE:
+			return WEIGHT_REWRITTEN;
+		case NOTION_PLAN_RETITLE:
+			return WEIGHT_DUE;
+		default:
+			return WEIGHT_OTHER;
+	}
+}
+
+/* Index of the toggle with the heaviest subsequence in slots 0 .. slot. */
+static int
+tree_best(const int *tree, const int64 *sum, int slot)
+{
+	int best = -1;
+
+	for (int i = slot + 1; i > 0; i -= i & -i)
+	{
+		if (tree[i] >= 0 && (best < 0 || sum[tree[i]] > sum[best]))
+			best = tree[i];
+	}
+	return best;
+}
+
+static void
+tree_add(int *tree, int size, const int64 *sum, int slot, int index)
+{
+	for (int i = slot + 1; i <= size; i += i & -i)
+	{
+		if (tree[i] < 0 || sum[index] > sum[tree[i]])
+			tree[i] = index;
+	}
+}
+
+/*
+ * Marks the toggles that stay: a heaviest subsequence of the order at Notion
+ * that increases in display order.  A Fenwick tree over the slots holds the
+ * best end of a subsequence so far, O(n log n).
+ */
+static void
+mark_kept(NotionJob *nj)
+{
+	int *at = palloc(sizeof(int) * (nj->norder + 1));
+	int *previous = palloc(sizeof(int) * (nj->norder + 1));
+	int64 *sum = palloc(sizeof(int64) * (nj->norder + 1));
+	int *tree = palloc(sizeof(int) * (nj->nslots + 1));
+	int n = 0;
+	int best = -1;
+
+	for (int i = 0; i < nj->nslots; i++)
+		nj->slots[i].kept = false;
+	for (int i = 0; i <= nj->nslots; i++)
+		tree[i] = -1;
+
+	for (int i = 0; i < nj->norder; i++)
+	{
+		NotionSlot *slot = rmsync_notion_slot(nj, nj->order[i]);
+		int number;
+
+		if (slot == NULL || slot->block_id == NULL)
+			continue;
+		number = (int) (slot - nj->slots);
+		at[n] = number;
+		previous[n] = number > 0 ? tree_best(tree, sum, number - 1) : -1;
+		sum[n] = slot_weight(slot) + (previous[n] >= 0 ? sum[previous[n]] : 0);
+		tree_add(tree, nj->nslots, sum, number, n);
+		if (best < 0 || sum[n] > sum[best])
+			best = n;
+		n++;
+	}
+	for (; best >= 0; best = previous[best])
+		nj->slots[at[best]].kept = true;
+}
+
+/*
+ * Toggles that no ledger entry knew become old toggles of their pages.
+ */
+static void
+claim_orphan(NotionJob *nj, NotionPage *page)
+{
+	char *id;
+
+	if (nj->orphans == NULL || page->item->ledger.external_id != NULL)
+		return;
+	id = rmsync_json_get_string(nj->orphans, page->item->id, NULL);
+	if (id == NULL)
+		return;
+	rmsync_notion_set_external(nj, page->item, id);
+	if (page->slot >= 0)
+		nj->slots[page->slot].block_id = page->item->ledger.external_id;
+}
+
+void
+rmsync_notion_plan(NotionJob *nj)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		claim_orphan(nj, &nj->pages[i]);
+		nj->pages[i].action = plan_page(&nj->pages[i]);
+	}
+	mark_kept(nj);
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionPage *page = &nj->pages[i];
+
+		if (page->action == NOTION_PLAN_RETITLE && page->slot >= 0 &&
+			!nj->slots[page->slot].kept)
+			page->action = NOTION_PLAN_WRITE;
+		if (page->action == NOTION_PLAN_REMOVE)
+		{
+			if (page->item->ledger.external_id != NULL)
+				rmsync_notion_delete_later(nj, page->item->ledger.external_id,
+										   page);
+			else if (page->deletes == 0)
+			{
+				rmsync_notion_mark_removed(nj, page->item);
+				page->action = NOTION_PLAN_DECIDED;
+			}
+		}
+	}
+	nj->planned = true;
+}
+
+bool
+rmsync_notion_has_writes(NotionJob *nj)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		if (nj->pages[i].unknown || plan_page(&nj->pages[i]) == NOTION_PLAN_WRITE)
+			return true;
+	}
+	return false;
+}
+
+bool
+rmsync_notion_idle(NotionJob *nj)
+{
+	if (nj->deletes != NIL || !nj->notebook->present)
+		return false;
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionAction action = plan_page(&nj->pages[i]);
+
+		if (nj->pages[i].unknown || action == NOTION_PLAN_WRITE ||
+			action == NOTION_PLAN_RETITLE || action == NOTION_PLAN_REMOVE)
+			return false;
+	}
+	return !rmsync_notion_notebook_differs(nj);
+}
+
+bool
+rmsync_notion_must_list(NotionJob *nj)
+{
+	if (nj->adopted)
+		return true;
+	for (int i = 0; i < nj->npages; i++)
+	{
+		if (nj->pages[i].unknown)
+			return true;
+	}
+	if (nj->order_known)
+		return false;
+
+	/* toggles that somebody else recorded: where do they stand? */
+	for (int i = 0; i < nj->nslots; i++)
+	{
+		if (nj->slots[i].block_id != NULL)
+			return true;
+	}
+	nj->order_known = true;
+	return false;
+}
+
+
+/* ---- order ---- */
+
+void
+rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n)
+{
+	bool same = nj->order_known && n == nj->norder;
+	char **copy;
+
+	for (int i = 0; same && i < n; i++)
+		same = strcmp(page_ids[i], nj->order[i]) == 0;
+	if (same)
+		return;
+
+	copy = MemoryContextAlloc(nj->job->cxt, sizeof(char *) * (n + 1));
+	for (int i = 0; i < n; i++)
+		copy[i] = rmsync_notion_keep(nj, page_ids[i]);
+	nj->order = copy;
+	nj->norder = n;
+	nj->order_known = true;
+	rmsync_notion_notebook_meta(nj);
+}
+
+static int
+add_batch(NotionJob *nj, char **order, int n)
+{
+	for (int i = 0; i < nj->nbatch; i++)
+		order[n++] = unconstify(char *, nj->batch[i]->item->id);
+	return n;
+}
+
+void
+rmsync_notion_order_batch(NotionJob *nj)
+{
+	char **order = palloc(sizeof(char *) * (nj->norder + nj->nbatch + 1));
+	bool added = false;
+	int n = 0;
+
+	if (nj->at_start)
+	{
+		n = add_batch(nj, order, n);
+		added = true;
+	}
+	for (int i = 0; i < nj->norder; i++)
+	{
+		bool mine = false;
+
+		for (int k = 0; k < nj->nbatch && !mine; k++)
+			mine = strcmp(nj->order[i], nj->batch[k]->item->id) == 0;
+		if (!mine)
+			order[n++] = nj->order[i];
+		if (!added && nj->anchor != NULL && strcmp(nj->order[i], nj->anchor) == 0)
+		{
+			n = add_batch(nj, order, n);
+			added = true;
+		}
+	}
+	if (!added)
+		n = add_batch(nj, order, n);
+	rmsync_notion_set_order(nj, order, n);
+}
+
+void
+rmsync_notion_forget_all(NotionJob *nj)
+{
+	reset_ledger(nj, nj->notebook);
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionPage *page = &nj->pages[i];
+
+		if (page->item->outcome != RMSYNC_OUT_NONE)
+			continue;
+		reset_ledger(nj, page->item);
+		page->unknown = page->synced = false;
+		page->partial = NULL;
+		page->deletes = 0;
+	}
+	for (int i = 0; i < nj->nslots; i++)
+	{
+		NotionSlot *slot = &nj->slots[i];
+
+		if (slot->sibling != NULL && slot->block_id != NULL)
+			slot->sibling->lost = true;
+		slot->block_id = NULL;
+	}
+	nj->deletes = NIL;
+	nj->orphans = NULL;
+	nj->norder = 0;
+	nj->order_known = true;
+	nj->planned = false;
+}

@@ -1,0 +1,415 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_resolve.c
+ *	  Looks at what is at Notion before anything else is sent.
+ *
+ * Two questions are answered here.
+ *
+ * LIST: which toggles stand in the notebook's page, and in which order?  It
+ * is asked when an append has an unknown outcome, when the page was found
+ * instead of created, when nobody has recorded the order, and when an append
+ * failed because a toggle it should stand behind is gone.  An append that is
+ * not there is looked for once more, after a while, before it is sent again.
+ *
+ * CHECK, CHECK_SOURCE: is the page gone?  Only if the database itself is
+ * still there is the page created anew; a database that is gone or unshared
+ * holds the lane.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "target_notion.h"
+
+/* Times an append must be absent before it is sent again. */
+#define ABSENT_LOOKS 2
+#define VANISHING_DELAY_MS 60000
+
+
+/* ---- LIST ---- */
+
+void
+rmsync_notion_list_start(NotionJob *nj)
+{
+	nj->nchildren = 0;
+	nj->cursor = NULL;
+	nj->state = NOTION_LIST;
+}
+
+/*
+ * Marker in the texts of a toggle's title; a user may have edited it, so that
+ * any of its runs may hold the link.
+ */
+static void
+read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
+{
+	Jsonb *texts = rmsync_json_get(block, "toggle", "rich_text", NULL);
+
+	for (int i = 0; i < rmsync_json_array_length(texts); i++)
+	{
+		Jsonb *text = rmsync_json_element(texts, i);
+		char *url = rmsync_json_get_string(text, "text", "link", "url", NULL);
+
+		if (url == NULL)
+			url = rmsync_json_get_string(text, "href", NULL);
+		if (url != NULL &&
+			rmsync_notion_read_link(nj, url, &child->page_id, &child->rm))
+			return;
+	}
+}
+
+static void
+add_child(NotionJob *nj, Jsonb *block)
+{
+	NotionChild *child;
+	char *id = rmsync_json_get_string(block, "id", NULL);
+
+	if (id == NULL || rmsync_json_get_bool(block, "in_trash", false))
+		return;
+	if (nj->nchildren == nj->max_children)
+	{
+		int max = Max(128, nj->max_children * 2);
+
+		if (nj->children == NULL)
+			nj->children =
+				MemoryContextAlloc(nj->job->cxt, sizeof(NotionChild) * max);
+		else
+			nj->children = repalloc(nj->children, sizeof(NotionChild) * max);
+		nj->max_children = max;
+	}
+	child = &nj->children[nj->nchildren++];
+	memset(child, 0, sizeof(*child));
+	child->id = rmsync_notion_keep(nj, id);
+	read_marker(nj, block, child);
+	child->page_id = rmsync_notion_keep(nj, child->page_id);
+	child->rm = rmsync_notion_keep(nj, child->rm);
+}
+
+/*
+ * The slot whose toggle a child is or may be: by its marker, else (toggles
+ * that were not made by us) by its id.
+ */
+static NotionSlot *
+child_slot(NotionJob *nj, const NotionChild *child)
+{
+	if (child->page_id != NULL)
+		return rmsync_notion_slot(nj, child->page_id);
+	for (int i = 0; i < nj->nslots; i++)
+	{
+		if (rmsync_notion_same_id(nj->slots[i].block_id, child->id))
+			return &nj->slots[i];
+	}
+	return NULL;
+}
+
+/* An append that was looked for is there. */
+static void
+append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
+			 const NotionChild *child)
+{
+	char *hash = rmsync_json_get_string(intent, "hash", NULL);
+	char *place = rmsync_json_get_string(intent, "place", NULL);
+
+	page->unknown = false;
+	if (rmsync_json_get_bool(intent, "whole", false) && page->item->present)
+	{
+		rmsync_notion_written(nj, page, child->id, hash ? hash : "",
+							  place ? place : "");
+		return;
+	}
+
+	/* incomplete: away with it, the page is written anew */
+	page->partial = child->id;
+	rmsync_notion_delete_later(nj, child->id, page);
+}
+
+/*
+ * An append that was looked for is not there.  Returns true if it must be
+ * looked for again.
+ */
+static bool
+append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
+{
+	int absent = (int) rmsync_json_get_number(intent, "absent", 0) + 1;
+	StringInfoData buf;
+
+	if (absent >= ABSENT_LOOKS)
+	{
+		page->unknown = false;
+		rmsync_notion_set_intent(nj, page->item, NULL);
+		return false;
+	}
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	rmsync_json_field(&buf, "op", "append");
+	rmsync_json_field(&buf, "rm", rmsync_json_get_string(intent, "rm", NULL));
+	rmsync_json_field(&buf, "prev", rmsync_json_get_string(intent, "prev", NULL));
+	rmsync_json_field(&buf, "hash", rmsync_json_get_string(intent, "hash", NULL));
+	rmsync_json_field(&buf, "place",
+					  rmsync_json_get_string(intent, "place", NULL));
+	rmsync_json_field_bool(&buf, "whole",
+						   rmsync_json_get_bool(intent, "whole", false));
+	rmsync_json_field_int(&buf, "absent", absent);
+	appendStringInfoChar(&buf, '}');
+	rmsync_notion_set_intent(nj, page->item, buf.data);
+	return true;
+}
+
+/*
+ * Settles appends of unknown outcome.  Returns true if one of them must be
+ * looked for again.
+ */
+static bool
+settle_unknown(NotionJob *nj)
+{
+	bool again = false;
+
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionPage *page = &nj->pages[i];
+		NotionChild *found = NULL;
+		Jsonb *intent;
+		char *rm;
+
+		if (!page->unknown)
+			continue;
+		intent = rmsync_json_parse(page->item->ledger.intent,
+								   strlen(page->item->ledger.intent));
+		rm = rmsync_json_get_string(intent, "rm", NULL);
+		for (int k = 0; k < nj->nchildren && rm != NULL; k++)
+		{
+			NotionChild *child = &nj->children[k];
+
+			if (child->rm != NULL && strcmp(child->rm, rm) == 0 &&
+				strcmp(child->page_id, page->item->id) == 0)
+			{
+				found = child;
+				break;
+			}
+		}
+		if (found != NULL)
+			append_found(nj, page, intent, found);
+		else if (append_absent(nj, page, intent))
+			again = true;
+	}
+	return again;
+}
+
+/*
+ * A toggle of ours that is not the one in the ledger.
+ */
+static void
+settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child,
+			 StringInfo orphans)
+{
+	NotionPage *page = slot->page;
+
+	if (rmsync_notion_same_id(slot->block_id, child->id))
+		return;
+	if (page != NULL && page->unknown)
+		return; /* not settled yet */
+	if (page == NULL)
+	{
+		/* when the page is due, this will be its old toggle */
+		if (slot->block_id == NULL)
+			rmsync_json_field(orphans, child->page_id, child->id);
+		return;
+	}
+	if (page->item->ledger.external_id == NULL)
+	{
+		rmsync_notion_set_external(nj, page->item, child->id);
+		slot->block_id = page->item->ledger.external_id;
+		return;
+	}
+	rmsync_notion_delete_later(nj, child->id, page);
+}
+
+/*
+ * Toggles in the ledger that are not there are gone.
+ */
+static void
+settle_missing(NotionJob *nj)
+{
+	bool *seen = palloc0(sizeof(bool) * (nj->nslots + 1));
+	char **order = palloc(sizeof(char *) * (nj->nchildren + 1));
+	int n = 0;
+
+	for (int i = 0; i < nj->nchildren; i++)
+	{
+		NotionSlot *slot = child_slot(nj, &nj->children[i]);
+
+		if (slot == NULL || seen[slot - nj->slots] ||
+			!rmsync_notion_same_id(slot->block_id, nj->children[i].id))
+			continue;
+		seen[slot - nj->slots] = true;
+		order[n++] = unconstify(char *, slot->page_id);
+	}
+	for (int i = 0; i < nj->nslots; i++)
+	{
+		NotionSlot *slot = &nj->slots[i];
+
+		if (seen[i] || slot->block_id == NULL)
+			continue;
+		slot->block_id = NULL;
+		if (slot->page != NULL && slot->page->item->outcome == RMSYNC_OUT_NONE)
+			rmsync_notion_set_external(nj, slot->page->item, NULL);
+		else if (slot->sibling != NULL)
+			slot->sibling->lost = true;
+	}
+	rmsync_notion_set_order(nj, order, n);
+}
+
+/*
+ * The whole list is here.
+ */
+static void
+listed(NotionJob *nj)
+{
+	StringInfoData orphans;
+	bool again = settle_unknown(nj);
+
+	initStringInfo(&orphans);
+	appendStringInfoChar(&orphans, '{');
+	for (int i = 0; i < nj->nchildren; i++)
+	{
+		NotionChild *child = &nj->children[i];
+		NotionSlot *slot = child_slot(nj, child);
+
+		if (child->page_id == NULL)
+			continue;
+		if (slot != NULL)
+			settle_child(nj, slot, child, &orphans);
+		else if (nj->adopted)
+			rmsync_notion_delete_later(nj, child->id, NULL);
+	}
+	appendStringInfoChar(&orphans, '}');
+	settle_missing(nj);
+
+	if (orphans.len > 2)
+	{
+		MemoryContext old = MemoryContextSwitchTo(nj->job->cxt);
+
+		nj->orphans = rmsync_json_parse(orphans.data, orphans.len);
+		MemoryContextSwitchTo(old);
+		rmsync_notion_notebook_meta(nj);
+	}
+
+	nj->adopted = false;
+	nj->planned = false;
+	nj->state = NOTION_WORK;
+	if (again)
+		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
+}
+
+static void
+list_response(NotionJob *nj, NotionAnswer answer)
+{
+	Jsonb *results;
+	char *cursor;
+
+	if (answer != NOTION_DONE)
+	{
+		nj->state = NOTION_CHECK;
+		return;
+	}
+	results = rmsync_json_get(nj->reply, "results", NULL);
+	for (int i = 0; i < rmsync_json_array_length(results); i++)
+		add_child(nj, rmsync_json_element(results, i));
+
+	cursor = rmsync_json_get_string(nj->reply, "next_cursor", NULL);
+	if (rmsync_json_get_bool(nj->reply, "has_more", false) && cursor != NULL)
+		nj->cursor = rmsync_notion_keep(nj, cursor);
+	else
+		listed(nj);
+}
+
+
+/* ---- CHECK, CHECK_SOURCE ---- */
+
+static void
+check_response(NotionJob *nj, NotionAnswer answer)
+{
+	if (answer != NOTION_DONE ||
+		rmsync_json_get_bool(nj->reply, "in_trash", false))
+		nj->state = NOTION_CHECK_SOURCE;
+	else if (!nj->relisted)
+	{
+		/* the page is there: what the append should stand behind is not */
+		nj->relisted = true;
+		rmsync_notion_list_start(nj);
+	}
+	else
+		rmsync_notion_stop(nj, RMSYNC_FAIL_GROUP, VANISHING_DELAY_MS,
+						   "object_not_found", nj->error);
+}
+
+static void
+check_source_response(NotionJob *nj, NotionAnswer answer)
+{
+	if (answer != NOTION_DONE ||
+		rmsync_json_get_bool(nj->reply, "in_trash", false))
+	{
+		rmsync_notion_stop(nj, RMSYNC_FAIL_HELD, 0, "database_missing",
+						   "The Notion database does not exist, is in the trash, or is no longer shared with the connection.");
+		return;
+	}
+
+	/* the user has thrown the page away; what the source has comes back */
+	nj->losses++;
+	nj->lost_id = nj->notebook->ledger.external_id;
+	rmsync_notion_forget_all(nj);
+	nj->state = NOTION_NOTEBOOK;
+}
+
+
+/* ---- dispatch ---- */
+
+bool
+rmsync_notion_resolve_next(NotionJob *nj, RmsyncHttpRequest *request,
+						   RmsyncStep *step)
+{
+	const char *page = nj->notebook->ledger.external_id;
+	char *path;
+
+	*step = RMSYNC_STEP_REQUEST;
+	if (nj->state == NOTION_CHECK_SOURCE)
+	{
+		if (!nj->remote.complete)
+		{
+			/* discovery asks the same question */
+			nj->losses++;
+			nj->lost_id = nj->notebook->ledger.external_id;
+			rmsync_notion_forget_all(nj);
+			nj->state = rmsync_notion_discover_start(nj);
+			return false;
+		}
+		path = psprintf("/data_sources/%s", nj->remote.data_source_id);
+	}
+	else if (nj->state == NOTION_CHECK)
+		path = psprintf("/pages/%s", page);
+	else if (nj->cursor != NULL)
+		path = psprintf("/blocks/%s/children?page_size=100&start_cursor=%s",
+						page, nj->cursor);
+	else
+		path = psprintf("/blocks/%s/children?page_size=100", page);
+	rmsync_notion_call(nj, request, NOTION_READ, "GET", path, NULL, 0);
+	return true;
+}
+
+void
+rmsync_notion_resolve_response(NotionJob *nj, const RmsyncHttpResponse *response)
+{
+	NotionAnswer answer = rmsync_notion_answer(nj, response);
+
+	if (answer == NOTION_AGAIN || answer == NOTION_STOPPED)
+		return;
+	if (nj->state == NOTION_LIST)
+		list_response(nj, answer);
+	else if (nj->state == NOTION_CHECK)
+		check_response(nj, answer);
+	else
+		check_source_response(nj, answer);
+}

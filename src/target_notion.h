@@ -1,0 +1,428 @@
+/*-------------------------------------------------------------------------
+ *
+ * target_notion.h
+ *	  What the files of target 'notion' share.
+ *
+ *	target_notion.c		vtable, the loop over the states
+ *	notion_config.c		configuration
+ *	notion_api.c		requests, and what an answer means
+ *	notion_discover.c	the database's columns
+ *	notion_notebook.c	the page that a notebook becomes
+ *	notion_properties.c	what its columns say
+ *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
+ *	notion_plan.c		what is to be done, and in which order
+ *	notion_page.c		the toggles that the pages become
+ *	notion_write.c		the appends that bring their texts
+ *	notion_ledger.c		what is recorded
+ *
+ * Memory: handlers run in a context that lives for one step (from one call of
+ * "next" to the following one).  What has to stay goes through the functions
+ * below that say so; the blocks of the append under way have a context of
+ * their own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_TARGET_NOTION_H
+#define RMSYNC_TARGET_NOTION_H
+
+#include "nodes/pg_list.h"
+
+#include "json.h"
+#include "notion_blocks.h"
+#include "target.h"
+
+#define RMSYNC_NOTION_MAX_DELAYS 8
+#define RMSYNC_NOTION_RM_LEN 12 /* hex digits in a marker */
+
+/* The columns of the database that we fill. */
+typedef enum NotionRole
+{
+	NOTION_TITLE = 0,			/* whatever its name */
+	NOTION_ID,					/* our marker, see rmsync_notion_marker */
+	NOTION_PATH,
+	NOTION_TAGS,
+	NOTION_PAGES,
+	NOTION_OPENED,
+	NOTION_MODIFIED,
+	NOTION_SYNCED,
+	NOTION_STATUS,
+	NOTION_ROLES
+} NotionRole;
+
+typedef struct NotionConfig
+{
+	char	   *authorization;	/* "Bearer ...", wiped with the job */
+	char	   *database_id;	/* at least one of these two */
+	char	   *data_source_id;
+	bool		newest_first;
+	char	   *page_title;		/* "{n}" stands for the page number */
+	char	   *base_url;		/* both without a slash at the end */
+	char	   *app_url;
+	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
+													 * a created page */
+	int			ndelays;
+	int			append_delay;	/* ms, between looks for an append */
+} NotionConfig;
+
+/* What we know of the database: lane->remote, parsed. */
+typedef struct NotionRemote
+{
+	bool		complete;		/* discovery is done for this configuration */
+	char	   *database_id;	/* as configured, NULL = none */
+	char	   *data_source_id;
+	char	   *column[NOTION_ROLES];	/* property id, NULL = not used */
+	bool		had[NOTION_ROLES];	/* was known before: a column that is
+									 * missing now was deleted by the user,
+									 * and stays deleted */
+} NotionRemote;
+
+/* What an answer means for the job.  See rmsync_notion_answer. */
+typedef enum NotionAnswer
+{
+	NOTION_DONE,				/* 2xx; nj->reply is its JSON */
+	NOTION_COMMITTED,			/* 503, but saved: ids in nj->reply */
+	NOTION_GONE,				/* 404, or the object is in the trash */
+	NOTION_INVALID,				/* this request can never work as it is */
+	NOTION_AGAIN,				/* not done: same request after a delay */
+	NOTION_UNKNOWN,				/* a write may have happened */
+	NOTION_STOPPED				/* not done; the job ends, the reason is set */
+} NotionAnswer;
+
+/* What is to be done with a page that is due. */
+typedef enum NotionAction
+{
+	NOTION_PLAN_NONE,			/* equal: skipped when the job ends */
+	NOTION_PLAN_WAIT,			/* no text yet */
+	NOTION_PLAN_RETITLE,		/* same text, other number */
+	NOTION_PLAN_WRITE,			/* new toggle; an old one goes afterwards */
+	NOTION_PLAN_REMOVE,
+	NOTION_PLAN_DECIDED			/* the item has its outcome */
+} NotionAction;
+
+/* A due page: RmsyncItem.plan. */
+typedef struct NotionPage
+{
+	RmsyncItem *item;
+	NotionAction action;
+	int			slot;			/* index in nj->slots, -1 = none */
+	int			deletes;		/* entries of nj->deletes that are this page's */
+	int			cap;			/* most pages in an append with this one */
+	bool		unknown;		/* an append may have happened */
+	bool		synced;			/* written in this job, old toggles remain */
+	char	   *partial;		/* id of a toggle that is not complete */
+	char	   *failure;		/* item error, once the partial toggle is gone */
+	NotionBlock *toggle;		/* in the append under way */
+	char	   *rm;				/* marker of that append, permanent */
+} NotionPage;
+
+/* A live page of the notebook, in the order the reader shall see. */
+typedef struct NotionSlot
+{
+	const char *page_id;
+	RmsyncSibling *sibling;		/* NULL = due page unknown to the engine's
+								 * list: it stands at the end */
+	NotionPage *page;			/* NULL = not due */
+	char	   *block_id;		/* its toggle, NULL = not at the target */
+	bool		kept;			/* the toggle stands where it should */
+} NotionSlot;
+
+/* A block to be deleted.  Missing already is as good. */
+typedef struct NotionDelete
+{
+	char	   *block_id;
+	NotionPage *page;			/* NULL = nobody waits for it */
+} NotionDelete;
+
+/* A toggle or other child of the notebook's page, as listed. */
+typedef struct NotionChild
+{
+	char	   *id;
+	char	   *page_id;		/* from the marker, NULL = not ours */
+	char	   *rm;
+} NotionChild;
+
+/*
+ * States of a job and what can follow.  Every state but START and FINISH may
+ * also end the job with a failure (rmsync_notion_stop), for which a commit is
+ * made first if a ledger entry changed.
+ */
+typedef enum NotionState
+{
+	/* -> DATABASE, SOURCE, NOTEBOOK, FINISH */
+	NOTION_START,
+
+	/* notion_discover.c; the last one commits -> NOTEBOOK */
+	NOTION_DATABASE,			/* GET database -> SOURCE */
+	NOTION_SOURCE,				/* GET data source -> COLUMNS, SAVE_REMOTE */
+	NOTION_COLUMNS,				/* PATCH data source -> SAVE_REMOTE */
+	NOTION_SAVE_REMOTE,
+
+	/* notion_notebook.c */
+	NOTION_NOTEBOOK,			/* -> ARCHIVE, FIND, LIST, WORK, FINISH */
+	NOTION_FIND,				/* query by marker -> FIND_TRASH, EXTRA, INTENT,
+								 * ARCHIVE */
+	NOTION_FIND_TRASH,			/* query in trash -> INTENT, FINISH */
+	NOTION_EXTRA,				/* trash doubles -> SAVE_NOTEBOOK, ARCHIVE */
+	NOTION_INTENT,				/* commit -> CREATE */
+	NOTION_CREATE,				/* POST page -> SAVE_NOTEBOOK */
+	NOTION_SAVE_NOTEBOOK,		/* commit -> LIST, WORK */
+	NOTION_ARCHIVE,				/* PATCH in_trash -> FINISH */
+	NOTION_PROPERTIES,			/* PATCH page -> FINISH, CHECK, DATABASE */
+
+	/* notion_resolve.c */
+	NOTION_LIST,				/* GET children, all of them -> WORK */
+	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST */
+	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */
+
+	/* notion_page.c */
+	NOTION_WORK,				/* -> DELETE, RETITLE, APPEND, PROPERTIES,
+								 * FINISH */
+	NOTION_DELETE,				/* DELETE block -> WORK */
+	NOTION_RETITLE,				/* PATCH block -> WORK */
+	NOTION_APPEND,				/* PATCH children of the page, its intents were
+								 * committed -> WORK, DEEP, CHECK, LIST */
+	NOTION_DEEP,				/* what did not fit: -> DEEP_APPEND, WORK */
+	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
+
+	NOTION_FINISH,				/* decide what is left */
+	NOTION_STATES
+} NotionState;
+
+typedef struct NotionJob
+{
+	RmsyncJob  *job;
+	RmsyncItem *notebook;
+	NotionState state;
+	MemoryContext step_cxt;
+	MemoryContext batch_cxt;
+	NotionConfig config;
+	NotionRemote remote;
+
+	/* the request under way and its answer */
+	bool		repeatable;
+	Jsonb	   *reply;			/* NULL = not JSON; of this step */
+	char	   *error;			/* the service's message; of this step */
+	int			conflicts;		/* 409s in a row */
+	int			delay_ms;		/* of the next step, 0 = none */
+
+	bool		commit;			/* the next step is a commit */
+
+	/* the failure that ends the job */
+	RmsyncFailure stop;
+	bool		stop_committed;
+
+	/* the notebook */
+	bool		created;		/* its page was created in this job */
+	bool		rediscovered;
+	bool		changed;		/* something was written: update properties */
+	int			failures;		/* pages with an item error */
+	int			losses;			/* how often the page was found lost */
+	char	   *lost_id;		/* the page that was lost */
+	List	   *extras;			/* char *: doubles of the page to be trashed */
+
+	/* what is to be done */
+	NotionPage *pages;
+	int			npages;
+	NotionSlot *slots;
+	int			nslots;
+	int		   *by_id;			/* slot numbers sorted by page id */
+	char	  **order;			/* page ids as the toggles stand at Notion */
+	int			norder;
+	bool		order_known;
+	Jsonb	   *orphans;		/* page id -> toggle that no ledger entry
+								 * knows; NULL = none */
+	bool		planned;
+	List	   *deletes;		/* NotionDelete * */
+	NotionPage *retitle;		/* page of the RETITLE under way */
+
+	/* listing */
+	NotionChild *children;
+	int			nchildren;
+	int			max_children;
+	char	   *cursor;
+	bool		adopted;		/* the page was found, not created: whatever
+								 * stands in it is ours */
+	bool		relisted;		/* once per job after a failed append */
+
+	/* the append under way */
+	NotionPage **batch;
+	int			nbatch;
+	const char *anchor;			/* page id of the toggle it goes behind; NULL =
+								 * at_start or at the end */
+	bool		at_start;
+	char	   *body;			/* in batch_cxt */
+	int			body_len;
+	bool		whole;			/* complete with this one request */
+	NotionBlock *open;			/* parent of the deep append */
+	NotionBlock *open_first;	/* first child in it */
+	int			nopen;			/* children in it */
+} NotionJob;
+
+/* ---- notion_config.c ---- */
+
+extern const char rmsync_notion_config_schema[];
+
+/* NULL or a palloc'd message naming the field.  *config holds a secret. */
+extern char *rmsync_notion_read_config(Jsonb *json, NotionConfig *config,
+									   char **hint);
+extern char *rmsync_notion_check_config(Jsonb *json, char **hint);
+
+/* ---- notion_api.c ---- */
+
+typedef enum NotionCall
+{
+	NOTION_READ,				/* harmless to repeat */
+	NOTION_SET,					/* a write that says how it shall be */
+	NOTION_ADD					/* a write that must happen once */
+} NotionCall;
+
+/*
+ * Fills the request.  "body" may be NULL; it must live until the answer.
+ */
+extern void rmsync_notion_call(NotionJob *nj, RmsyncHttpRequest *request,
+							   NotionCall call, const char *method,
+							   const char *path, const char *body,
+							   size_t body_len);
+
+/*
+ * Reads the answer to the last rmsync_notion_call.  Sets nj->reply and
+ * nj->error, with AGAIN the delay, with STOPPED the job's failure.
+ */
+extern NotionAnswer rmsync_notion_answer(NotionJob *nj,
+										 const RmsyncHttpResponse *response);
+
+/* Ends the job after a commit of what changed.  "message" is copied. */
+extern void rmsync_notion_stop(NotionJob *nj, RmsyncFailScope scope,
+							   int delay_ms, const char *code,
+							   const char *message);
+
+/* A write's outcome is unknown: look again after a while. */
+extern void rmsync_notion_stop_unknown(NotionJob *nj, int delay_ms);
+
+/* Copies that stay for the job. */
+extern char *rmsync_notion_keep(NotionJob *nj, const char *text);
+
+/* Ids may come with dashes or without. */
+extern bool rmsync_notion_same_id(const char *a, const char *b);
+
+/*
+ * Up to "max" ids of the objects in an array of the reply: the ids of
+ * "results", or the strings of additional_data.committed_child_ids.  Returns
+ * NULL if there are fewer.
+ */
+extern char **rmsync_notion_reply_ids(NotionJob *nj, NotionAnswer answer,
+									  int max);
+
+/* ---- notion_discover.c ---- */
+
+extern void rmsync_notion_remote_load(NotionJob *nj);
+extern bool rmsync_notion_discover_next(NotionJob *nj,
+										RmsyncHttpRequest *request,
+										RmsyncStep *step);
+extern void rmsync_notion_discover_response(NotionJob *nj,
+											const RmsyncHttpResponse *response);
+
+/* Where discovery begins with this configuration. */
+extern NotionState rmsync_notion_discover_start(NotionJob *nj);
+
+/* ---- notion_notebook.c ---- */
+
+/* "<user id>:notebook:<uuid>", the value of our column; of this step. */
+extern char *rmsync_notion_marker(NotionJob *nj);
+extern bool rmsync_notion_notebook_next(NotionJob *nj,
+										RmsyncHttpRequest *request,
+										RmsyncStep *step);
+extern void rmsync_notion_notebook_response(NotionJob *nj,
+											const RmsyncHttpResponse *response);
+
+/* True if the page's properties differ from the ledger. */
+extern bool rmsync_notion_notebook_differs(NotionJob *nj);
+
+/* ---- notion_properties.c ---- */
+
+/*
+ * Appends "properties":{...}: absolute values, so that sending them twice is
+ * harmless.
+ */
+extern void rmsync_notion_properties(NotionJob *nj, StringInfo buf);
+
+/* ---- notion_resolve.c ---- */
+
+extern bool rmsync_notion_resolve_next(NotionJob *nj,
+									   RmsyncHttpRequest *request,
+									   RmsyncStep *step);
+extern void rmsync_notion_resolve_response(NotionJob *nj,
+										   const RmsyncHttpResponse *response);
+
+/* Begins a listing of the notebook's page. */
+extern void rmsync_notion_list_start(NotionJob *nj);
+
+/* ---- notion_plan.c ---- */
+
+/* Reads items, siblings and ledger entries. */
+extern void rmsync_notion_load(NotionJob *nj);
+
+/* Decides what is to be done with every due page; needs no request. */
+extern void rmsync_notion_plan(NotionJob *nj);
+
+/* The slot of a page, NULL if it is no live page. */
+extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *page_id);
+
+/* True if the job has nothing to send. */
+extern bool rmsync_notion_idle(NotionJob *nj);
+
+/* True if the children of the notebook's page must be listed first. */
+extern bool rmsync_notion_must_list(NotionJob *nj);
+
+/* True if a page is to be written, so that the notebook needs its page. */
+extern bool rmsync_notion_has_writes(NotionJob *nj);
+
+/* Replaces what is known of the toggles' order; strings are copied. */
+extern void rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n);
+
+/* Puts the pages of the append under way where they were appended. */
+extern void rmsync_notion_order_batch(NotionJob *nj);
+
+/* Forgets all objects of the notebook: its page is gone. */
+extern void rmsync_notion_forget_all(NotionJob *nj);
+
+/* ---- notion_ledger.c ---- */
+
+/* Ledger entry of the item equals what is wanted, now that it is sent. */
+extern void rmsync_notion_mark_synced(NotionJob *nj, RmsyncItem *item);
+extern void rmsync_notion_set_intent(NotionJob *nj, RmsyncItem *item,
+									 const char *intent);
+extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
+									   const char *id);
+/* Metadata of a page: its toggle, and an older one yet to be deleted. */
+extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item,
+									const char *stale);
+/* Metadata of the notebook: its page, order and orphans. */
+extern void rmsync_notion_notebook_meta(NotionJob *nj);
+/* The object is gone for good: the entry is to be removed, success. */
+extern void rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item);
+extern void rmsync_notion_fail_item(NotionJob *nj, RmsyncItem *item,
+									const char *error);
+extern void rmsync_notion_delete_later(NotionJob *nj, const char *block_id,
+									   NotionPage *page);
+
+/* ---- notion_page.c ---- */
+
+extern bool rmsync_notion_page_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_page_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
+
+/*
+ * The toggle "id" holds the text with these hashes; an older toggle is to be
+ * deleted.
+ */
+extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
+								  const char *id, const char *content_hash,
+								  const char *placement_hash);
+
+/* What a toggle's link to the application says; NULL = not one of ours. */
+extern bool rmsync_notion_read_link(NotionJob *nj, const char *url,
+									char **page_id, char **rm);
+
+#endif							/* RMSYNC_TARGET_NOTION_H */

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * target_notion_write.h
+ *	  What notion_page.c and notion_write.c share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_TARGET_NOTION_WRITE_H
+#define RMSYNC_TARGET_NOTION_WRITE_H
+
+#include "target_notion.h"
+
+/* ---- notion_page.c ---- */
+
+/* Title of a page's toggle, and the link in it; of this step. */
+extern char *rmsync_notion_title(NotionJob *nj, const RmsyncItem *item);
+extern char *rmsync_notion_link(NotionJob *nj, const char *page_id,
+								const char *rm);
+
+/* ---- notion_write.c ---- */
+
+/* Marker of the append that brings this version of the page. */
+extern char *rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item);
+
+/*
+ * Puts the next pages to be written into an append, with their intents.
+ * Returns false if no page is left.
+ */
+extern bool rmsync_notion_batch(NotionJob *nj);
+
+/* The append was refused: nothing of it is at Notion. */
+extern void rmsync_notion_batch_rejected(NotionJob *nj);
+
+/* A page whose toggle is there and whose older ones are gone. */
+extern void rmsync_notion_settle(NotionJob *nj, NotionPage *page);
+
+extern void rmsync_notion_append_request(NotionJob *nj,
+										 RmsyncHttpRequest *request);
+extern void rmsync_notion_append_response(NotionJob *nj, NotionAnswer answer);
+
+/* What did not fit into the append of a single page. */
+extern void rmsync_notion_deep(NotionJob *nj);
+extern void rmsync_notion_deep_request(NotionJob *nj,
+									   RmsyncHttpRequest *request);
+extern void rmsync_notion_deep_response(NotionJob *nj, NotionAnswer answer);
+
+#endif							/* RMSYNC_TARGET_NOTION_WRITE_H */
