@@ -85,6 +85,7 @@ AS $$
 			version = nextval('rmsync.version_seq'),
 			notebook_uuid = coalesce(excluded.notebook_uuid, q.notebook_uuid),
 			priority = least(q.priority, excluded.priority),
+			trigger_source = CASE excluded.trigger_source WHEN 'confirmed' THEN 'confirmed' ELSE q.trigger_source END,
 			forced = q.forced OR excluded.forced,
 			status = 'pending',
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
@@ -107,7 +108,7 @@ DECLARE
 BEGIN
 	folded := 0;
 	lanes := '{}';
-	IF NOT EXISTS (SELECT FROM rmsync.sync_intake) THEN
+	IF NOT EXISTS (SELECT FROM rmsync.sync_intake) OR NOT rmsync.attached() THEN
 		RETURN;
 	END IF;
 
@@ -189,7 +190,9 @@ COMMENT ON FUNCTION rmsync.forget_user(bigint) IS 'removes everything rmsync hol
 
 -- Holds a lane when more than rmsync.mass_delete_guard of what it has
 -- delivered would go at once: a TRUNCATE by mistake must not empty somebody's
--- Notion.  rmsync_enable(..., allow_deletes => true) lets it pass once.
+-- Notion.  rmsync_enable(..., allow_deletes => true) lets it pass once: the
+-- next reconcile queues what is gone now as confirmed, and that does not count
+-- any more.
 CREATE FUNCTION rmsync.guard_deletes(lane bigint) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -207,11 +210,20 @@ BEGIN
 	IF total < 20 THEN
 		RETURN false;
 	END IF;
+	WITH here AS (
+		SELECT 'notebook_metadata' AS t, n.item_id AS i FROM rmsync.source_notebook n WHERE n.user_id = c.user_id AND n.live
+		UNION ALL
+		SELECT 'page_text', p.item_id FROM rmsync.source_page p WHERE p.user_id = c.user_id AND p.live
+		UNION ALL
+		SELECT 'todo', t.item_id FROM rmsync.source_todo t WHERE t.user_id = c.user_id AND t.live
+		UNION ALL
+		SELECT 'highlight', h.item_id FROM rmsync.source_highlight h WHERE h.user_id = c.user_id AND h.live)
 	SELECT count(*) INTO going
 	FROM rmsync.sync_records r
 	WHERE r.lane_id = lane AND r.external_id IS NOT NULL
-	  AND NOT EXISTS (SELECT FROM rmsync.source_notebook n
-					  WHERE n.user_id = r.user_id AND n.item_id = r.notebook_uuid AND n.live);
+	  AND (r.item_type, r.item_id) NOT IN (SELECT here.t, here.i FROM here)
+	  AND (r.item_type, r.item_id) NOT IN (SELECT q.item_type, q.item_id FROM rmsync.sync_queue q
+		WHERE q.lane_id = lane AND q.trigger_source = 'confirmed');
 	IF going <= total * current_setting('rmsync.mass_delete_guard', true)::float8 THEN
 		RETURN false;
 	END IF;
@@ -238,7 +250,7 @@ DECLARE
 	queued int;
 BEGIN
 	SELECT * INTO c FROM rmsync.integration_configs WHERE id = lane;
-	IF NOT FOUND THEN
+	IF NOT FOUND OR NOT rmsync.attached() THEN
 		RETURN 0;
 	END IF;
 	IF rmsync.guard_deletes(lane) THEN
@@ -261,9 +273,10 @@ BEGIN
 	SELECT rmsync.enqueue(lane,
 		array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
 		array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
-		array_agg(w.n ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i), prio, 'reconcile', force)
+		array_agg(w.n ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
+		prio, CASE WHEN c.allow_deletes THEN 'confirmed' ELSE 'reconcile' END, force)
 	INTO queued FROM work w HAVING count(*) > 0;
-	UPDATE rmsync.integration_configs SET reconcile_wanted = false,
+	UPDATE rmsync.integration_configs SET reconcile_wanted = false, allow_deletes = false,
 		reconcile_after = CASE WHEN reconcile_after < pg_snapshot_xmin(pg_current_snapshot()) THEN NULL ELSE reconcile_after END
 	WHERE id = lane;
 	RETURN coalesce(queued, 0);
@@ -282,6 +295,9 @@ DECLARE
 	l bigint;
 BEGIN
 	lanes := '{}';
+	IF NOT rmsync.attached() THEN
+		RETURN;
+	END IF;
 	FOR l IN SELECT c.id FROM rmsync.integration_configs c
 		WHERE c.is_enabled AND c.state <> 'held'
 		  AND (c.reconcile_wanted OR c.reconcile_after < pg_snapshot_xmin(pg_current_snapshot()))

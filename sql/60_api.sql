@@ -200,6 +200,10 @@ BEGIN
 		RAISE EXCEPTION 'unrecognized target "%"', target_name
 			USING ERRCODE = 'undefined_object', HINT = 'SELECT rmsync_targets() lists the targets.';
 	END IF;
+	IF NOT rmsync.attached() THEN
+		RAISE EXCEPTION 'rmsync is not attached to the tables of a host application'
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run rmsync_attach().';
+	END IF;
 	IF max_items < 0 THEN
 		RAISE EXCEPTION 'max_items must not be negative' USING ERRCODE = 'invalid_parameter_value';
 	END IF;

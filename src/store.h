@@ -191,9 +191,15 @@ extern void rmsync_store_lane_swap(int64 lane_id);
 
 /*
  * This database is the one the lanes were made in (system identifier and
- * rmsync.instance); a copy must not send.
+ * rmsync.instance), a copy must not send; and it is attached, see below.
  */
 extern bool rmsync_store_instance_ok(void);
+
+/*
+ * The source views show the host's tables, and will until this transaction
+ * ends.  If they do not, everything would be taken for deleted.
+ */
+extern bool rmsync_store_attached(void);
 
 /* Session-level lease on a target: one process at a time sends for it. */
 extern bool rmsync_store_lease(const char *target_name);

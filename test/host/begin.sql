@@ -22,4 +22,5 @@ SET search_path = host, public;
 SELECT rmsync_attach('host') IS NOT NULL AS attached \gset
 \set secret whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
 RESET client_min_messages;
+\set SHOW_CONTEXT never
 \set ECHO all
