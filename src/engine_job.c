@@ -93,20 +93,39 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 }
 
 /*
+ * What the target learned of the service must outlive its job: the lane's
+ * other jobs and its next ones read it.
+ */
+static RmsyncStep
+next_step(EngineJob *ejob)
+{
+	RmsyncLaneInfo *info = ejob->job.lane;
+	char *before = info->remote;
+	RmsyncStep step = ejob->lane->lease->target->next(&ejob->job, &ejob->request);
+
+	if (info->remote == before)
+		return step;
+	if (info->remote != NULL)
+		info->remote = MemoryContextStrdup(ejob->lane->cxt, info->remote);
+	if (before != NULL)
+		pfree(before);
+	return step;
+}
+
+/*
  * Takes a job as far as it goes without waiting.  It must be in no list.
  */
 void
 rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncJob *job = &ejob->job;
-	const RmsyncTarget *target = ejob->lane->lease->target;
 	MemoryContext old = MemoryContextSwitchTo(job->cxt);
 	RmsyncStep step = RMSYNC_STEP_DONE;
 
 	if (job->fail.scope == RMSYNC_FAIL_NONE)
 	{
 		memset(&ejob->request, 0, sizeof(ejob->request));
-		step = target->next(job, &ejob->request);
+		step = next_step(ejob);
 		if (job->fail.scope != RMSYNC_FAIL_NONE)
 			step = RMSYNC_STEP_DONE;
 	}
