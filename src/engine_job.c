@@ -114,7 +114,6 @@ void
 rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncJob *job = &ejob->job;
-	const RmsyncTarget *target = ejob->lane->lease->target;
 	MemoryContext old = MemoryContextSwitchTo(job->cxt);
 	RmsyncStep step = RMSYNC_STEP_DONE;
 

@@ -154,7 +154,9 @@ typedef struct RmsyncLaneInfo
 	int			config_epoch;
 	Jsonb	   *config;			/* decrypted; lives in a wiped context */
 	char	   *remote;			/* JSON object text: what the target learned
-								 * about the service (ids, limits), NULL = {} */
+								 * about the service (ids, limits), NULL = {};
+								 * the target sets it in "next", the engine
+								 * copies it: valid only during a call */
 } RmsyncLaneInfo;
 
 /* Why a job stopped before all its items had an outcome. */

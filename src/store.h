@@ -133,6 +133,13 @@ extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
 extern void rmsync_store_ledger(const RmsyncLaneInfo *lane,
 								const RmsyncItem *item, const char *status);
 
+/*
+ * The object of a page is gone: empties its ledger row, if it stands in that
+ * notebook, and queues the page.
+ */
+extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
+							  const char *notebook_uuid, const char *page_id);
+
 /* One row of sync_log. */
 extern void rmsync_store_log(const RmsyncLaneInfo *lane,
 							 const RmsyncItem *item, const char *status,
