@@ -129,9 +129,11 @@ typedef struct RmsyncSibling
 	RmsyncItem *item;			/* set if the page is among the due items */
 
 	/*
-	 * set by the target: the object is gone.  At the next commit the engine
-	 * empties the page's ledger entry (external id, hashes, metadata) and
-	 * queues the page anew, unless "item" is set and undecided.
+	 * Set by the target: the object turned out to be gone, and the page is
+	 * not among the undecided items (those the target sees to itself).  At
+	 * the next commit, after the other ledger entries, the engine empties the
+	 * page's entry (external id, hashes, metadata, intent; not a success) and
+	 * queues the page anew.
 	 */
 	bool		lost;
 } RmsyncSibling;

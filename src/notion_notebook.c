@@ -68,7 +68,10 @@ decide(NotionJob *nj)
 	if (!nj->notebook->present)
 	{
 		if (ledger->external_id != NULL)
+		{
+			rmsync_notion_doubt(nj, nj->notebook, true);
 			nj->state = NOTION_ARCHIVE;
+		}
 		else if (ledger->intent == NULL)
 			finish_removed(nj);
 		else if (!nj->remote.complete)

@@ -404,11 +404,16 @@ rmsync_notion_plan(NotionJob *nj)
 		if (page->action == NOTION_PLAN_RETITLE && page->slot >= 0 &&
 			!nj->slots[page->slot].kept)
 			page->action = NOTION_PLAN_WRITE;
+		if (page->action == NOTION_PLAN_RETITLE)
+			rmsync_notion_doubt(nj, page->item, false);
 		if (page->action == NOTION_PLAN_REMOVE)
 		{
 			if (page->item->ledger.external_id != NULL)
+			{
+				rmsync_notion_doubt(nj, page->item, true);
 				rmsync_notion_delete_later(nj, page->item->ledger.external_id,
 										   page);
+			}
 			else if (page->deletes == 0)
 			{
 				rmsync_notion_mark_removed(nj, page->item);
@@ -550,7 +555,8 @@ rmsync_notion_forget_all(NotionJob *nj)
 	{
 		NotionSlot *slot = &nj->slots[i];
 
-		if (slot->sibling != NULL && slot->block_id != NULL)
+		if (slot->sibling != NULL && slot->block_id != NULL &&
+			(slot->page == NULL || slot->page->item->outcome != RMSYNC_OUT_NONE))
 			slot->sibling->lost = true;
 		slot->block_id = NULL;
 	}
