@@ -120,7 +120,7 @@ rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 	if (job->fail.scope == RMSYNC_FAIL_NONE)
 	{
 		memset(&ejob->request, 0, sizeof(ejob->request));
-		step = target->next(job, &ejob->request);
+		step = ejob->lane->lease->target->next(job, &ejob->request);
 		if (job->fail.scope != RMSYNC_FAIL_NONE)
 			step = RMSYNC_STEP_DONE;
 	}
