@@ -52,7 +52,7 @@ SHLIB_LINK  = $(shell curl-config --libs) -lmd4c
 
 INSTANCE       = --temp-config=test/regress.conf
 REGRESS        = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS   = --inputdir=test --temp-instance=tmp_regress $(INSTANCE) --load-extension=pgcrypto --load-extension=rmsync
+REGRESS_OPTS   = --inputdir=test --encoding=UTF8 --temp-instance=tmp_regress $(INSTANCE) --load-extension=pgcrypto --load-extension=rmsync
 ISOLATION      = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation --temp-instance=tmp_isolation $(INSTANCE) --load-extension=pgcrypto --load-extension=rmsync
 TAP_TESTS      = 1
