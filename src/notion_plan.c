@@ -352,19 +352,9 @@ rmsync_notion_must_list(NotionJob *nj)
 		if (nj->pages[i].unknown)
 			return true;
 	}
-	if (nj->order_known)
-		return false;
-
-	/* toggles that somebody else recorded: where do they stand? */
-	for (int i = 0; i < nj->nslots; i++)
-	{
-		if (nj->slots[i].block_id != NULL)
-			return true;
-	}
-	nj->order_known = true;
-	return false;
+	/* a page that somebody else recorded: what stands in it, and where? */
+	return !nj->order_known;
 }
-
 
 void
 rmsync_notion_forget_all(NotionJob *nj)
