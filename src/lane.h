@@ -51,6 +51,8 @@ typedef struct RmsyncLane
 	dlist_head	buffer;			/* loaded jobs that may start */
 	int			buffered;
 	int			in_flight;		/* jobs started and not ended */
+	int			troubled;		/* jobs that ended with the lane's trouble and
+								 * are not recorded yet: nothing starts */
 	int64		blocked_until_us;
 	int			fail_streak;
 	int			blocked_streak; /* as stored */
