@@ -41,24 +41,27 @@ AS $$
 							OR r.page_number IS DISTINCT FROM s.page_number
 							OR r.content_hash <> rmsync.content_hash_page(s.text))))
 	UNION ALL
-	-- to-dos: their hashes are made at load; queue what is new, gone or failed
 	SELECT 'todo', coalesce(s.item_id, r.item_id), s.item_id IS NULL
-	FROM (SELECT t.item_id FROM rmsync.source_todo t
+	FROM (SELECT t.item_id, x.content_hash, x.placement_hash
+		  FROM rmsync.source_todo t CROSS JOIN LATERAL rmsync.item_hashes('todo', to_jsonb(t)) x
 		  WHERE t.user_id = $2 AND t.notebook_uuid = $5 AND t.live AND $3 & 4 <> 0) s
 	FULL JOIN (SELECT * FROM rmsync.sync_records
 			   WHERE sync_records.lane_id = $1 AND notebook_uuid = $5 AND sync_records.item_type = 'todo') r
 		ON r.item_id = s.item_id
 	WHERE $3 & 4 <> 0
-	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4)
+	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4
+		   OR r.content_hash <> s.content_hash OR r.placement_hash <> s.placement_hash)
 	UNION ALL
 	SELECT 'highlight', coalesce(s.item_id, r.item_id), s.item_id IS NULL
-	FROM (SELECT h.item_id FROM rmsync.source_highlight h
+	FROM (SELECT h.item_id, x.content_hash, x.placement_hash
+		  FROM rmsync.source_highlight h CROSS JOIN LATERAL rmsync.item_hashes('highlight', to_jsonb(h)) x
 		  WHERE h.user_id = $2 AND h.notebook_uuid = $5 AND h.live AND $3 & 8 <> 0) s
 	FULL JOIN (SELECT * FROM rmsync.sync_records
 			   WHERE sync_records.lane_id = $1 AND notebook_uuid = $5 AND sync_records.item_type = 'highlight') r
 		ON r.item_id = s.item_id
 	WHERE $3 & 8 <> 0
-	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4)
+	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4
+		   OR r.content_hash <> s.content_hash OR r.placement_hash <> s.placement_hash)
 $$;
 COMMENT ON FUNCTION rmsync.notebook_difference(bigint, bigint, int, int, text) IS 'items of a notebook whose target state differs from the source';
 
