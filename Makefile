@@ -38,6 +38,7 @@ OBJS = \
 	src/markdown.o \
 	src/markdown_build.o \
 	src/markdown_entity.o \
+	src/markdown_link.o \
 	src/markdown_source.o \
 	src/netguard.o \
 	src/notion_api.o \

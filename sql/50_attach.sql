@@ -477,9 +477,14 @@ CREATE FUNCTION rmsync.attached() RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT EXISTS (SELECT FROM rmsync.instance WHERE host_kind IS NOT NULL)
-		AND (SELECT pg_catalog.strpos(p.prosrc, '/* not attached */') = 0
-			FROM pg_catalog.pg_proc p WHERE p.oid = 'rmsync.host_page()'::pg_catalog.regprocedure)
+	SELECT pg_catalog.strpos(p.prosrc, '/* not attached */') = 0
+		-- or somebody has put a view of their own in its place
+		OR NOT EXISTS (
+			SELECT FROM pg_catalog.pg_rewrite r
+			JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+			WHERE r.ev_class = 'rmsync.source_page'::pg_catalog.regclass
+				AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = p.oid)
+	FROM pg_catalog.pg_proc p WHERE p.oid = 'rmsync.host_page()'::pg_catalog.regprocedure
 $$;
 COMMENT ON FUNCTION rmsync.attached() IS
 'whether the source views show the host''s tables; if not, nothing may be taken for deleted (after a restore they are empty until rmsync_attach() ran)';

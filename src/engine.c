@@ -305,6 +305,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		return false;
 	}
 	durable = rmsync_engine_record(engine, now_us);
+	if (woken && !engine->instance_ok)
+		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, engine->in_flight == 0);
 	if (woken || check)
 		take_in(engine, woken || check, now_us, &others);
@@ -316,8 +318,13 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		lanes_have_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
-	if (engine->instance_ok)
-		rmsync_engine_load(engine, now_us);
+	if (engine->instance_ok && wants_load(engine, now_us))
+	{
+		/* no source, nothing to compare with: all would look deleted */
+		engine->instance_ok = rmsync_store_attached();
+		if (engine->instance_ok)
+			rmsync_engine_load(engine, now_us);
+	}
 	if (engine->due_dirty)
 	{
 		engine->next_due = rmsync_store_next_due();
@@ -480,6 +487,8 @@ blame_job(EngineJob *ejob)
 	job->remote_dirty = false;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
+	for (int i = 0; i < job->nsiblings; i++)
+		job->siblings[i].lost = false;
 }
 
 void

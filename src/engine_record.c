@@ -111,7 +111,11 @@ record_undecided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 	}
 }
 
-/* Writes what an item decided.  Called at a commit and at the job's end. */
+/*
+ * Writes what an item decided.  Called at a commit and at the job's end; a
+ * notebook that is decided may change its entry again (the order of its
+ * pages).
+ */
 static void
 record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			   int64 now_us)
@@ -119,7 +123,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 	int64 lane_id = ejob->lane->lane_id;
 
 	write_ledger(ejob, item);
-	if (item->version == 0)
+	if (item->version == 0 || item->recorded)
 		return;
 	switch (item->outcome)
 	{
@@ -153,6 +157,19 @@ record_remote(EngineJob *ejob)
 	if (job->remote_dirty)
 		rmsync_store_lane_remote(job->lane->lane_id, job->lane->config_epoch,
 								 job->lane->remote);
+}
+
+/* Pages whose objects turned out to be gone. */
+static void
+record_lost(EngineJob *ejob)
+{
+	RmsyncJob *job = &ejob->job;
+
+	for (int i = 0; i < job->nsiblings; i++)
+	{
+		if (job->siblings[i].lost)
+			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
+	}
 }
 
 /* A lane state and its one notification. */
@@ -296,12 +313,11 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	{
 		RmsyncItem *item = job->items[i];
 
-		if (item->recorded)
-			continue;
 		record_decided(engine, ejob, item, now_us);
 		if (item->outcome == RMSYNC_OUT_NONE)
 			record_undecided(engine, ejob, item, now_us);
 	}
+	record_lost(ejob);
 	record_lane(engine, ejob, now_us);
 	engine->current = NULL;
 }
@@ -317,10 +333,8 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	if (job->notebook != NULL && job->notebook->version == 0)
 		write_ledger(ejob, job->notebook);
 	for (int i = 0; i < job->nitems; i++)
-	{
-		if (!job->items[i]->recorded)
-			record_decided(engine, ejob, job->items[i], now_us);
-	}
+		record_decided(engine, ejob, job->items[i], now_us);
+	record_lost(ejob);
 	engine->current = NULL;
 }
 
@@ -387,6 +401,8 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 	job->remote_dirty = false;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
+	for (int i = 0; i < job->nsiblings; i++)
+		job->siblings[i].lost = false;
 	for (int i = 0; i < job->nitems; i++)
 	{
 		RmsyncItem *item = job->items[i];
@@ -417,6 +433,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
+	if (rmsync_job_troubles_lane(job))
+		lane->troubled--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)

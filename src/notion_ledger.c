@@ -125,6 +125,28 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 	touch(nj, notebook);
 }
 
+/*
+ * Records, before a request that changes an object in place, that what the
+ * ledger says of it may be wrong from now on.  Otherwise a crash after the
+ * request, and a source that goes back to its old state, would leave the
+ * object changed for ever.
+ */
+void
+rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content)
+{
+	RmsyncLedger *ledger = &item->ledger;
+
+	if (ledger->placement_hash[0] == '\0' &&
+		(!content || ledger->content_hash[0] == '\0'))
+		return;
+	ledger->placement_hash[0] = '\0';
+	if (content)
+		ledger->content_hash[0] = '\0';
+	ledger->success = false;
+	touch(nj, item);
+	nj->commit = true;
+}
+
 void
 rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item)
 {

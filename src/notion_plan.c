@@ -377,7 +377,8 @@ claim_orphan(NotionJob *nj, NotionPage *page)
 {
 	char *id;
 
-	if (nj->orphans == NULL || page->item->ledger.external_id != NULL)
+	if (nj->orphans == NULL || page->item->ledger.external_id != NULL ||
+		page->item->outcome != RMSYNC_OUT_NONE)
 		return;
 	id = rmsync_json_get_string(nj->orphans, page->item->id, NULL);
 	if (id == NULL)
@@ -403,11 +404,16 @@ rmsync_notion_plan(NotionJob *nj)
 		if (page->action == NOTION_PLAN_RETITLE && page->slot >= 0 &&
 			!nj->slots[page->slot].kept)
 			page->action = NOTION_PLAN_WRITE;
+		if (page->action == NOTION_PLAN_RETITLE)
+			rmsync_notion_doubt(nj, page->item, false);
 		if (page->action == NOTION_PLAN_REMOVE)
 		{
 			if (page->item->ledger.external_id != NULL)
+			{
+				rmsync_notion_doubt(nj, page->item, true);
 				rmsync_notion_delete_later(nj, page->item->ledger.external_id,
 										   page);
+			}
 			else if (page->deletes == 0)
 			{
 				rmsync_notion_mark_removed(nj, page->item);
@@ -549,7 +555,8 @@ rmsync_notion_forget_all(NotionJob *nj)
 	{
 		NotionSlot *slot = &nj->slots[i];
 
-		if (slot->sibling != NULL && slot->block_id != NULL)
+		if (slot->sibling != NULL && slot->block_id != NULL &&
+			(slot->page == NULL || slot->page->item->outcome != RMSYNC_OUT_NONE))
 			slot->sibling->lost = true;
 		slot->block_id = NULL;
 	}

@@ -74,11 +74,13 @@ rmsync_notion_cut(const char *text, size_t len, int limit)
 		int u = n == 4 ? 2 : 1;
 		pg_wchar c;
 
-		if (i + n > len)
-			n = len - i; /* not UTF-8; do not run away */
-		else if (n > 4)
-			n = 1;
-		c = utf8_to_unicode((const unsigned char *) text + i);
+		if (i + n > len) /* not UTF-8; do not run away */
+		{
+			n = len - i;
+			c = 0xFFFD;
+		}
+		else
+			c = utf8_to_unicode((const unsigned char *) text + i);
 		if (units > limit - CUT_WINDOW && i > 0)
 		{
 			if (text[i - 1] == '\n')

@@ -394,6 +394,8 @@ extern void rmsync_notion_set_intent(NotionJob *nj, RmsyncItem *item,
 									 const char *intent);
 extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 									   const char *id);
+/* It is about to be changed in place; with "content", not only moved. */
+extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
 /* Metadata of a page: its toggle, and an older one yet to be deleted. */
 extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item,
 									const char *stale);
