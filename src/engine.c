@@ -91,7 +91,7 @@ rmsync_engine_create(bool foreground)
 	ctl.entrysize = sizeof(ClaimKey);
 	engine->claims = hash_create("rmsync claims", 1024, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (int i = 0; rmsync_targets[i] != NULL && i < RMSYNC_MAX_TARGETS; i++)
+	for (int i = 0; i < RMSYNC_MAX_TARGETS && rmsync_targets[i] != NULL; i++)
 	{
 		engine->leases[i].target = rmsync_targets[i];
 		engine->nleases++;
@@ -168,6 +168,8 @@ lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
 			if (engine->leases[i].target == target)
 				lane->lease = &engine->leases[i];
 		}
+		if (lane->lease == NULL)
+			return;
 		lane->limits = target->limits;
 	}
 	lane->ready = true;

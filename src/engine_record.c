@@ -218,16 +218,16 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		return; /* several jobs met the same outage */
 	lane->fail_streak++;
 	lease->fail_streak++;
-	delay = ejob->job.fail.delay_ms > 0
-				? ejob->job.fail.delay_ms
-				: rmsync_breaker_ms(lane->fail_streak - 1,
-									rmsync_engine_random(engine));
+	delay =
+		ejob->job.fail.delay_ms > 0
+			? ejob->job.fail.delay_ms
+			: rmsync_breaker_ms(lane->fail_streak, rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
 	if (lease->fail_streak >= 10)
 		lease->open_until_us =
 			now_us + (int64) rmsync_engine_scaled(
-						 rmsync_breaker_ms(lease->fail_streak - 10,
+						 rmsync_breaker_ms(lease->fail_streak - 9,
 										   rmsync_engine_random(engine))) *
 						 1000;
 	rmsync_store_lane_blocked(lane->lane_id, delay, lane->fail_streak);

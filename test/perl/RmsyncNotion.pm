@@ -9,7 +9,7 @@
 #	$t->settled('first sync');
 #	$t->equal('first sync');
 #
-# equal() reads the host's own tables and the stand-in's dump, nothing of
+# equal() reads the host's own tables and the stand-in, nothing of
 # rmsync's: exactly one live object per notebook and page, with our marker,
 # equal text, in the right order.
 package RmsyncNotion;
@@ -199,6 +199,29 @@ sub settled
 		%opt);
 }
 
+# The pages of a user at Notion that carry a marker, as the stand-in's
+# /_notebooks tells them.
+sub pages
+{
+	my ($self, $user) = @_;
+	return @{ $self->{fake}->get("/_notebooks?user=user$user") };
+}
+
+# The live page of a notebook, undef if there is none; and its blocks.
+sub page_of
+{
+	my ($self, $book) = @_;
+	my ($page) = grep { $_->{marker} eq "$book->{user}:notebook:$book->{uuid}" } $self->pages($book->{user});
+	return $page;
+}
+
+sub blocks_of
+{
+	my ($self, $book) = @_;
+	my $page = $self->page_of($book);
+	return $page ? @{ $page->{blocks} } : ();
+}
+
 # What arrived at the stand-in, since an arrival's number.
 sub arrivals
 {
@@ -276,22 +299,6 @@ sub expected_text
 	return $self->{plain}{ encode_utf8($text) } // lines_of($text);
 }
 
-# The text below a block of the dump, as a reader sees it.
-sub text_below
-{
-	my ($block) = @_;
-	my @lines;
-
-	foreach my $child (@{ $block->{children} })
-	{
-		push @lines, $child->{text}
-		  unless $child->{type} eq 'divider' || $child->{type} eq 'table';
-		my $below = text_below($child);
-		push @lines, $below if $below ne '';
-	}
-	return join("\n", @lines);
-}
-
 # What the host says of a user's notebooks, from its own tables.
 sub source_of
 {
@@ -320,7 +327,7 @@ sub page_problems
 	my @order;
 	my @problems;
 
-	foreach my $block (@{ $page->{children} })
+	foreach my $block (@{ $page->{blocks} })
 	{
 		next unless ($block->{href} // '') =~ m{/n/([^/]+)/p/([^/?]+)\?rm=[0-9a-f]{12}$};
 		if ($1 ne $book->{uuid})
@@ -346,8 +353,8 @@ sub page_problems
 			next;
 		}
 		push @problems, "$what: its title is \"$found->[0]{text}\""
-		  unless $found->[0]{text} =~ /\b$source->{number}$/;
-		my $text = text_below($found->[0]);
+		  unless $found->[0]{title} =~ /\b$source->{number}$/;
+		my $text = $found->[0]{text};
 		my $expected = $self->expected_text($source->{text});
 		push @problems, "$what: text differs\n  source: " . _excerpt($expected, $text)
 		  . "\n  Notion: " . _excerpt($text, $expected)
@@ -379,25 +386,13 @@ sub _excerpt
 sub problems_of
 {
 	my ($self, $user) = @_;
-	my $dump = $self->{fake}->get("/_dump?user=user$user");
 	my $at = $self->{users}{$user};
 	my %failed = map { $_->{item_id} => 1 } @{
 		$self->rows("SELECT item_id FROM rmsync.sync_queue WHERE user_id = $user AND status = 'failed'") };
 	my %pages;
 	my @problems;
 
-	foreach my $double (@{ $dump->{duplicates} })
-	{
-		push @problems, "twice at Notion: $double->{object} $double->{marker}";
-	}
-	# the tree has the children, the flat list only their ids
-	my @todo = map { @$_ } values %{ $dump->{workspaces} };
-	while (my $node = shift @todo)
-	{
-		push @todo, @{ $node->{children} } unless $node->{object} eq 'page' && $node->{marker};
-		next unless $node->{object} eq 'page' && $node->{marker};
-		push @{ $pages{ $node->{marker} } }, $node;
-	}
+	push @{ $pages{ $_->{marker} } }, $_ foreach $self->pages($user);
 	foreach my $book (@{ $self->source_of($user) })
 	{
 		my $found = delete $pages{"$user:notebook:$book->{uuid}"} // [];
@@ -438,7 +433,7 @@ sub equal
 			AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)") };
 	push @problems, "the stand-in failed: $_" foreach @{ $self->{fake}->get('/_stats')->{bugs} };
 	ok(!@problems, "$name: Notion equals the source");
-	diag($_) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
+	diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
 	return !@problems;
 }
 
