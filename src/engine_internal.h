@@ -34,7 +34,7 @@ typedef struct EngineJob
 	struct RmsyncEngine *engine;
 	RmsyncLane *lane;
 	RmsyncHttpRequest request;
-	const RmsyncHttpResponse *response;
+	RmsyncHttpResponse response;
 	int64		deadline_us;	/* delayed until */
 	int64		started_us;
 	int			db_errors;		/* how often recording it failed */

@@ -70,13 +70,16 @@ all_decided(const RmsyncJob *job)
 	return true;
 }
 
-/* Called by the transport; must not throw. */
+/*
+ * Called by the transport; must not throw.  Only the strings of the response
+ * outlive this call.
+ */
 static void
 on_response(void *arg, const RmsyncHttpResponse *response)
 {
 	EngineJob *ejob = arg;
 
-	ejob->response = response;
+	ejob->response = *response;
 	dlist_push_tail(&ejob->engine->responded, &ejob->node);
 }
 
@@ -148,11 +151,10 @@ rmsync_engine_responses(RmsyncEngine *engine)
 							dlist_pop_head_node(&engine->responded));
 		MemoryContext old = MemoryContextSwitchTo(ejob->job.cxt);
 
-		engine->stat.bytes_received += ejob->response->body_len;
+		engine->stat.bytes_received += ejob->response.body_len;
 		engine->stat.bytes_sent += ejob->request.body_len;
-		ejob->lane->lease->target->response(&ejob->job, ejob->response);
+		ejob->lane->lease->target->response(&ejob->job, &ejob->response);
 		MemoryContextSwitchTo(old);
-		ejob->response = NULL;
 		rmsync_engine_advance(engine, ejob);
 	}
 }
