@@ -287,6 +287,7 @@ rmsync_run_sql(PG_FUNCTION_ARGS)
 	{
 		engine = rmsync_engine_create(true);
 		run_engine(engine, max_items);
+		rmsync_engine_shutdown(engine);
 		rmsync_engine_stat(engine, &stat);
 	}
 	PG_FINALLY();
