@@ -20,9 +20,6 @@
 #include "retry.h"
 #include "store.h"
 
-/* Lane totals are written at most this often. */
-#define LANE_FLUSH_US 1000000
-
 /* A block shorter than this is not worth a write. */
 #define PERSIST_BLOCK_MS 30000
 
@@ -111,7 +108,11 @@ record_undecided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 	}
 }
 
-/* Writes what an item decided.  Called at a commit and at the job's end. */
+/*
+ * Writes what an item decided.  Called at a commit and at the job's end; a
+ * notebook that is decided may change its entry again (the order of its
+ * pages).
+ */
 static void
 record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			   int64 now_us)
@@ -119,7 +120,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 	int64 lane_id = ejob->lane->lane_id;
 
 	write_ledger(ejob, item);
-	if (item->version == 0)
+	if (item->version == 0 || item->recorded)
 		return;
 	switch (item->outcome)
 	{
@@ -155,6 +156,19 @@ record_remote(EngineJob *ejob)
 								 job->lane->remote);
 }
 
+/* Pages whose objects turned out to be gone. */
+static void
+record_lost(EngineJob *ejob)
+{
+	RmsyncJob *job = &ejob->job;
+
+	for (int i = 0; i < job->nsiblings; i++)
+	{
+		if (job->siblings[i].lost)
+			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
+	}
+}
+
 /* A lane state and its one notification. */
 static void
 stop_lane(RmsyncEngine *engine, EngineJob *ejob, RmsyncLaneState state,
@@ -165,11 +179,13 @@ stop_lane(RmsyncEngine *engine, EngineJob *ejob, RmsyncLaneState state,
 
 	if (!ejob->lane->usable)
 		return; /* another job of it said so already */
-	rmsync_store_lane_state(ejob->lane->lane_id, state, reason);
+	ejob->lane->usable = false;
+	if (!rmsync_store_lane_state(ejob->lane->lane_id, state, reason,
+								 ejob->lane->config_token))
+		return;
 	rmsync_store_notify(ejob->job.lane, kind, reason ? reason : kind, NULL);
 	rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, kind, reason,
 					 ejob->job.requests, 0);
-	ejob->lane->usable = false;
 }
 
 static void
@@ -177,9 +193,18 @@ lane_auth_failed(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncLane *lane = ejob->lane;
 
+	/*
+	 * Other jobs that were under way with the same credential, or with one
+	 * that has been replaced since, say nothing about the present one.
+	 */
+	if (lane->swapped)
+		return;
 	if (lane->has_backup && !lane->backup_tried)
 	{
-		rmsync_store_lane_swap(lane->lane_id);
+		lane->swapped = true;
+		lane->usable = false; /* until it is read again */
+		if (!rmsync_store_lane_swap(lane->lane_id, lane->config_token))
+			return;
 		lane->backup_tried = true;
 		rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, "backup_used",
 						 "the backup credential took the place of the active one",
@@ -200,11 +225,12 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	if (now_us < lane->blocked_until_us)
 		return; /* several jobs met the same outage */
 	lane->fail_streak++;
-	lease->fail_streak++;
-	delay =
-		ejob->job.fail.delay_ms > 0
-			? ejob->job.fail.delay_ms
-			: rmsync_breaker_ms(lane->fail_streak, rmsync_engine_random(engine));
+	if (!lease->target->own_servers)
+		lease->fail_streak++;
+	delay = ejob->job.fail.delay_ms > 0
+				? ejob->job.fail.delay_ms
+				: rmsync_breaker_ms(lane->fail_streak - 1,
+									rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
 	if (lease->fail_streak >= 10)
@@ -224,9 +250,14 @@ static void
 lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
 	RmsyncLane *lane = ejob->lane;
-	int delay = Max(ejob->job.fail.delay_ms, 1);
+	int delay = ejob->job.fail.delay_ms;
 	int64 until;
 
+	if (now_us < lane->blocked_until_us && delay <= 0)
+		return; /* several jobs met the same limit */
+	if (delay <= 0)
+		delay = rmsync_engine_scaled(
+			rmsync_breaker_ms(lane->limit_streak++, rmsync_engine_random(engine)));
 	delay = Min(delay, 3600 * 1000);
 	delay += (int) (rmsync_engine_random(engine) * 250);
 	until = now_us + (int64) delay * 1000;
@@ -271,8 +302,11 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	}
 	if (ejob->job.requests == 0 || ejob->job.fail.scope == RMSYNC_FAIL_GROUP)
 		return;
+	if (now_us < lane->blocked_until_us)
+		return; /* was under way when the lane was stopped */
 	/* the service answered: outage over */
 	lane->backup_tried = false;
+	lane->limit_streak = 0;
 	lane->fail_streak = 0;
 	lane->lease->fail_streak = 0;
 	lane->lease->open_until_us = 0;
@@ -296,12 +330,11 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	{
 		RmsyncItem *item = job->items[i];
 
-		if (item->recorded)
-			continue;
 		record_decided(engine, ejob, item, now_us);
 		if (item->outcome == RMSYNC_OUT_NONE)
 			record_undecided(engine, ejob, item, now_us);
 	}
+	record_lost(ejob);
 	record_lane(engine, ejob, now_us);
 	engine->current = NULL;
 }
@@ -317,10 +350,8 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	if (job->notebook != NULL && job->notebook->version == 0)
 		write_ledger(ejob, job->notebook);
 	for (int i = 0; i < job->nitems; i++)
-	{
-		if (!job->items[i]->recorded)
-			record_decided(engine, ejob, job->items[i], now_us);
-	}
+		record_decided(engine, ejob, job->items[i], now_us);
+	record_lost(ejob);
 	engine->current = NULL;
 }
 
@@ -359,8 +390,9 @@ count_item(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item)
 	{
 		case RMSYNC_OUT_SUCCESS:
 			engine->stat.succeeded++;
-			if (ejob->lane->done_items++ == 0)
-				ejob->lane->done_since_us = rmsync_engine_now();
+			ejob->lane->done_items++;
+			if (engine->totals_since_us == 0)
+				engine->totals_since_us = rmsync_engine_now();
 			break;
 		case RMSYNC_OUT_SKIPPED:
 		case RMSYNC_OUT_WAIT:
@@ -387,6 +419,8 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 	job->remote_dirty = false;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
+	for (int i = 0; i < job->nsiblings; i++)
+		job->siblings[i].lost = false;
 	for (int i = 0; i < job->nitems; i++)
 	{
 		RmsyncItem *item = job->items[i];
@@ -417,8 +451,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
-	if (rmsync_job_troubles_lane(job))
-		lane->troubled--;
+	if (ejob->halts)
+		lane->halted--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)
@@ -479,11 +513,14 @@ rmsync_engine_flush_lanes(RmsyncEngine *engine, int64 now_us, bool all)
 	HASH_SEQ_STATUS seq;
 	RmsyncLane *lane;
 
+	if (engine->totals_since_us == 0 ||
+		(!all && now_us - engine->totals_since_us < RMSYNC_TOTALS_US))
+		return;
+	engine->totals_since_us = 0;
 	hash_seq_init(&seq, engine->lanes);
 	while ((lane = hash_seq_search(&seq)) != NULL)
 	{
-		if (lane->done_items == 0 ||
-			(!all && now_us - lane->done_since_us < LANE_FLUSH_US))
+		if (lane->done_items == 0)
 			continue;
 		rmsync_store_lane_synced(lane->lane_id, lane->done_items,
 								 lane->done_jobs);

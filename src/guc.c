@@ -204,7 +204,8 @@ define_delivery_settings(void)
 							NULL, &rmsync_max_age, 259200, 60, INT_MAX / 1000,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("rmsync.http_timeout",
-							"Maximum duration of one HTTP request.", NULL,
+							"Maximum duration of one HTTP request.",
+							"Services answer within a minute; what is cut off earlier may have been done all the same.",
 							&rmsync_http_timeout, 75000, 100, 3600 * 1000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("rmsync.log_retention",

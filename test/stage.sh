@@ -52,7 +52,7 @@ stage_conf()
 		return 1
 	fi
 
-	(umask 077 && head -c 32 /dev/urandom | base64 | tr '+/' '-_' >"$stage/master.key")
+	(umask 077 && echo 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=' >"$stage/master.key")
 	{
 		echo "$search"
 		echo "dynamic_library_path = '$stage$("$PG_CONFIG" --pkglibdir):\$libdir'"
