@@ -229,7 +229,7 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		lease->fail_streak++;
 	delay = ejob->job.fail.delay_ms > 0
 				? ejob->job.fail.delay_ms
-				: rmsync_breaker_ms(lane->fail_streak - 1,
+				: rmsync_breaker_ms(lane->fail_streak,
 									rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
