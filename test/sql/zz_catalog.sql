@@ -82,6 +82,6 @@ ORDER BY 1;
 SELECT c.oid::regclass AS not_dumped
 FROM member m
 JOIN pg_catalog.pg_class c ON m.classid = 'pg_catalog.pg_class'::regclass AND c.oid = m.objid
-WHERE c.relkind IN ('r', 'p', 'S')
+WHERE c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
   AND c.oid NOT IN (SELECT unnest(e.extconfig) FROM pg_catalog.pg_extension e WHERE e.extname = 'rmsync')
 ORDER BY 1;
