@@ -66,6 +66,7 @@ FROM member m
 JOIN pg_catalog.pg_proc p ON m.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = m.objid
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
+  AND p.oid <> 'rmsync_wait'::regproc	-- commits, which a setting of its own would forbid
   AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search\_path=%')
   AND p.proname <> 'rmsync_wait'
   AND p.oid <> ALL (ARRAY['rmsync.host_notebook()', 'rmsync.host_page()', 'rmsync.host_todo()', 'rmsync.host_highlight()']::regprocedure[])
