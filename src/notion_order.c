@@ -130,8 +130,10 @@ rmsync_notion_flag_misplaced(NotionJob *nj)
 	{
 		NotionSlot *slot = &nj->slots[i];
 
-		if (slot->page != NULL || slot->block_id == NULL || slot->kept ||
-			slot->sibling->lost)
+		if (slot->sibling == NULL || slot->sibling->lost || slot->kept ||
+			slot->block_id == NULL ||
+			(slot->page != NULL &&
+			 slot->page->item->outcome != RMSYNC_OUT_SUCCESS))
 			continue;
 		slot->sibling->lost = true;
 		rmsync_notion_add_orphan(nj, slot->page_id, slot->block_id);

@@ -285,18 +285,33 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	rmsync_notion_set_intent(nj, item, NULL);
 	rmsync_notion_page_meta(nj, item, old);
 	if (page->slot >= 0)
-	{
 		nj->slots[page->slot].block_id = ledger->external_id;
-		nj->slots[page->slot].kept = true;
-	}
 
 	nj->changed = true;
 	page->partial = NULL;
-	page->synced = true;
 	page->action = NOTION_PLAN_NONE;
 	rmsync_notion_delete_later(nj, old, page);
-	if (page->deletes == 0)
-		rmsync_notion_settle(nj, page);
+}
+
+/*
+ * The pages of the batch are written, in their place.
+ */
+static void
+batch_written(NotionJob *nj, char **ids)
+{
+	for (int i = 0; i < nj->nbatch; i++)
+	{
+		NotionPage *page = nj->batch[i];
+
+		rmsync_notion_written(nj, page, ids[i], page->item->content_hash,
+							  page->item->placement_hash);
+		if (page->slot >= 0)
+			nj->slots[page->slot].kept = true;
+		page->synced = true;
+		if (page->deletes == 0)
+			rmsync_notion_settle(nj, page);
+	}
+	rmsync_notion_order_batch(nj);
 }
 
 void
@@ -353,14 +368,7 @@ append_done(NotionJob *nj, char **ids)
 		nj->state = NOTION_DEEP;
 		return;
 	}
-	for (int i = 0; i < nj->nbatch; i++)
-	{
-		NotionPage *page = nj->batch[i];
-
-		rmsync_notion_written(nj, page, ids[i], page->item->content_hash,
-							  page->item->placement_hash);
-	}
-	rmsync_notion_order_batch(nj);
+	batch_written(nj, ids);
 }
 
 void
@@ -419,9 +427,7 @@ rmsync_notion_deep(NotionJob *nj)
 	nj->open = rmsync_notion_next_open(page->toggle, &parent);
 	if (nj->open == NULL)
 	{
-		rmsync_notion_written(nj, page, page->partial, page->item->content_hash,
-							  page->item->placement_hash);
-		rmsync_notion_order_batch(nj);
+		batch_written(nj, &page->partial);
 		nj->commit = true;
 		nj->state = NOTION_WORK;
 		return;
