@@ -238,6 +238,7 @@ rmsync_notion_load(NotionJob *nj)
 		nj->norder = 0;
 		nj->order_known = true;
 	}
+	rmsync_notion_delete_orphans(nj);
 }
 
 

@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "fingerprint.h"
 #include "markdown.h"
@@ -34,16 +35,19 @@
 
 /* ---- composing ---- */
 
+/*
+ * No two toggles carry the same one, not even of the same version: it tells
+ * whether this append was done.
+ */
 char *
 rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item)
 {
 	char *text;
 	char hex[RMSYNC_HASH_LEN + 1];
 
-	text = psprintf(INT64_FORMAT "|%s|" INT64_FORMAT "|%s|%s|%d",
+	text = psprintf(INT64_FORMAT "|%s|" INT64_FORMAT "|" INT64_FORMAT,
 					nj->job->lane->lane_id, item->id, item->version,
-					item->content_hash, item->placement_hash,
-					item->src.page_number);
+					(int64) GetCurrentTimestamp());
 	rmsync_sha256_hex(text, strlen(text), hex);
 	return pnstrdup(hex, RMSYNC_NOTION_RM_LEN);
 }
@@ -283,14 +287,14 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	strlcpy(ledger->placement_hash, placement_hash,
 			sizeof(ledger->placement_hash));
 	rmsync_notion_set_intent(nj, item, NULL);
-	rmsync_notion_page_meta(nj, item, old);
+	rmsync_notion_delete_later(nj, old, page);
+	rmsync_notion_page_meta(nj, item);
 	if (page->slot >= 0)
 		nj->slots[page->slot].block_id = ledger->external_id;
 
 	nj->changed = true;
 	page->partial = NULL;
 	page->action = NOTION_PLAN_NONE;
-	rmsync_notion_delete_later(nj, old, page);
 }
 
 /*
