@@ -9,18 +9,37 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_credentials.o \
+	src/api_fingerprint.o \
+	src/api_markdown.o \
+	src/api_preview.o \
+	src/api_process.o \
 	src/credentials.o \
+	src/dbhook.o \
 	src/engine.o \
+	src/engine_job.o \
+	src/engine_load.o \
+	src/engine_record.o \
 	src/fernet.o \
 	src/fingerprint.o \
 	src/guc.o \
 	src/http.o \
+	src/http_message.o \
+	src/http_policy.o \
+	src/http_sockets.o \
+	src/http_transfer.o \
 	src/intake.o \
+	src/intake_spec.o \
 	src/item.o \
 	src/json.o \
 	src/lane.o \
 	src/launcher.o \
+	src/lookup.o \
 	src/markdown.o \
+	src/markdown_build.o \
+	src/markdown_entity.o \
+	src/markdown_link.o \
+	src/markdown_source.o \
 	src/netguard.o \
 	src/notion_api.o \
 	src/notion_blocks.o \
@@ -34,11 +53,13 @@ OBJS = \
 	src/notion_plan.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
+	src/notion_text.o \
 	src/notion_write.o \
 	src/ratelimit.o \
 	src/retry.o \
 	src/rmsync.o \
 	src/shmem.o \
+	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
 	src/store_queue.o \

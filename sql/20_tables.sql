@@ -173,8 +173,21 @@ SELECT pg_catalog.pg_extension_config_dump('rmsync.sync_records', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.notebook_sync_settings', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.notifications', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.version_seq', '');
-SELECT pg_catalog.pg_extension_config_dump(s.oid, '')
-FROM pg_catalog.pg_class s
-JOIN pg_catalog.pg_depend d ON d.objid = s.oid AND d.deptype = 'i'
-JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
-WHERE s.relkind = 'S' AND t.relnamespace = 'rmsync'::pg_catalog.regnamespace;
+-- One call per statement: each rewrites the extension's own catalog row.
+DO $$
+DECLARE
+	sequence pg_catalog.oid;
+BEGIN
+	FOR sequence IN
+		SELECT s.oid
+		FROM pg_catalog.pg_class s
+		JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+			AND d.objid = s.oid AND d.deptype = 'i'
+		JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+		WHERE s.relkind = 'S' AND t.relnamespace = 'rmsync'::pg_catalog.regnamespace
+		ORDER BY s.oid
+	LOOP
+		PERFORM pg_catalog.pg_extension_config_dump(sequence, '');
+	END LOOP;
+END
+$$;

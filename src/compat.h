@@ -21,6 +21,11 @@
 #endif
 #include "utils/wait_event.h"
 
+/* 16 moved VARDATA and its kin out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 17 gave wait event sets to resource owners instead of memory contexts. */
 #if PG_VERSION_NUM >= 170000
 #define RmsyncCreateWaitEventSet(n) CreateWaitEventSet(NULL, (n))
@@ -41,6 +46,15 @@
 	PG_MODULE_MAGIC_EXT(.name = "rmsync", .version = RMSYNC_VERSION)
 #else
 #define RMSYNC_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* 16 replaced the ownership tests of each catalog by one. */
+#if PG_VERSION_NUM >= 160000
+#define RmsyncOwnsDatabase(dboid, roleid) \
+	object_ownercheck(DatabaseRelationId, (dboid), (roleid))
+#else
+#define RmsyncOwnsDatabase(dboid, roleid) \
+	pg_database_ownercheck((dboid), (roleid))
 #endif
 
 #endif /* RMSYNC_COMPAT_H */

@@ -28,6 +28,8 @@ extern char *rmsync_encrypt(int64 user_id, const char *plain);
 /*
  * Decrypts with any master key and either derivation; palloc'd.  Returns NULL
  * if no key opens it (wrong user, wrong key, tampered).  Needs a transaction.
+ * Without any usable master key it raises as rmsync_encrypt does: that says
+ * nothing about the token.
  */
 extern char *rmsync_decrypt(int64 user_id, const char *token);
 

@@ -16,14 +16,17 @@ typedef enum RmsyncBlockType
 	RMSYNC_BLOCK_PARAGRAPH,
 	RMSYNC_BLOCK_HEADING,		/* level 1..6 */
 	RMSYNC_BLOCK_BULLET,		/* one item of an unordered list */
-	RMSYNC_BLOCK_NUMBERED,		/* one item of an ordered list; level = start
-								 * number on the first item, else 0 */
+	RMSYNC_BLOCK_NUMBERED,		/* one item of an ordered list; level = its
+								 * number as written on the first item and
+								 * where the count jumps, else 0 */
 	RMSYNC_BLOCK_TODO,			/* task list item; checked */
 	RMSYNC_BLOCK_QUOTE,
-	RMSYNC_BLOCK_CODE,			/* info = language or NULL; one run */
+	RMSYNC_BLOCK_CODE,			/* info = what the fence says, first word the
+								 * language, or NULL; at most one run */
 	RMSYNC_BLOCK_DIVIDER,
 	RMSYNC_BLOCK_TABLE,			/* children: rows */
-	RMSYNC_BLOCK_ROW,			/* children: cells; header = checked */
+	RMSYNC_BLOCK_ROW,			/* children: cells, not always as many as in
+								 * other rows; header = checked */
 	RMSYNC_BLOCK_CELL			/* runs */
 } RmsyncBlockType;
 

@@ -9,6 +9,8 @@
 #ifndef RMSYNC_ENGINE_H
 #define RMSYNC_ENGINE_H
 
+#include "datatype/timestamp.h"
+
 typedef struct RmsyncEngine RmsyncEngine;
 
 typedef enum RmsyncEngineState
@@ -36,6 +38,9 @@ extern RmsyncEngineState rmsync_engine_turn(RmsyncEngine *engine, bool woken,
 
 /* Descriptor to wait for besides the latch (see rmsync_http_fd). */
 extern int	rmsync_engine_fd(RmsyncEngine *engine);
+
+/* More workers may be started: leave a second target to a new one at first. */
+extern void rmsync_engine_can_grow(RmsyncEngine *engine, bool can_grow);
 
 /* Targets with due work that no process owns: another worker would help. */
 extern bool rmsync_engine_wants_help(RmsyncEngine *engine);
@@ -70,6 +75,10 @@ typedef struct RmsyncEngineStat
 	uint64		bytes_sent;
 	uint64		bytes_received;
 } RmsyncEngineStat;
+
+/* Queue ids of the items being worked on, at most "max"; returns how many. */
+extern int	rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids,
+									int max);
 
 extern void rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat);
 

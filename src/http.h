@@ -3,10 +3,10 @@
  * http.h
  *	  HTTP requests and responses as plain data, and the transport.
  *
- * http.c is the only file that includes curl.  Targets fill RmsyncHttpRequest
- * and read RmsyncHttpResponse; only the engine calls the transport functions.
- * No function here throws for anything a remote side can do: network trouble
- * is a field of the response.
+ * http.c and http_transfer.c are the only files that include curl.  Targets
+ * fill RmsyncHttpRequest and read RmsyncHttpResponse; only the engine calls
+ * the transport functions.  No function here throws for anything a remote
+ * side can do: network trouble is a field of the response.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,8 @@ typedef struct RmsyncHttpRequest
 	bool		fresh_connect;	/* never on a reused connection: libcurl would
 								 * silently send it twice when the peer closes
 								 * early */
-	bool		repeatable;		/* sending it twice is harmless */
+	bool		repeatable;		/* sending it twice is harmless; if not set,
+								 * fresh_connect is implied */
 	int			timeout_ms;		/* whole transfer; 0 = default */
 	int			connect_timeout_ms; /* 0 = default 10000 */
 	size_t		max_response;	/* bytes after decoding; 0 = 1 MB */
@@ -122,11 +123,26 @@ extern int	rmsync_http_poll(RmsyncHttp *http, int max_events);
  * Milliseconds until rmsync_http_poll must be called even if the descriptor
  * stays quiet; -1 = no such time, 0 = now.
  */
-extern long rmsync_http_timeout(RmsyncHttp *http);
+extern long rmsync_http_wait_ms(RmsyncHttp *http);
 
 extern int	rmsync_http_active(RmsyncHttp *http);
 
-/* Drops every transfer without calling back (process exit, DROP EXTENSION). */
+/* Totals since rmsync_http_create. */
+typedef struct RmsyncHttpStats
+{
+	uint64		requests;		/* started */
+	uint64		connections;	/* sockets opened */
+	uint64		bytes_sent;		/* of ended transfers, without TLS's share */
+	uint64		bytes_received; /* likewise, before decoding */
+} RmsyncHttpStats;
+
+extern void rmsync_http_stats(RmsyncHttp *http, RmsyncHttpStats *stats);
+
+/*
+ * Drops every transfer without calling back (process exit, DROP EXTENSION,
+ * an error in a foreground run).  Closes nothing, so that it cannot block.
+ * Afterwards nothing but rmsync_http_destroy may be done.
+ */
 extern void rmsync_http_abandon(RmsyncHttp *http);
 
 /* Adds one header; raises on overflow (a bug of the target). */

@@ -66,6 +66,7 @@ typedef struct RmsyncSource
 	double		confidence;
 	TimestampTz modified_at;	/* 0 = unknown */
 	TimestampTz opened_at;		/* notebook, 0 = unknown */
+	TimestampTz written_at;		/* to-do, highlight: when written; 0 = unknown */
 } RmsyncSource;
 
 /* What the target holds, as far as we know: the row of sync_records. */
@@ -73,6 +74,8 @@ typedef struct RmsyncLedger
 {
 	bool		exists;			/* a row is there (or shall be) */
 	char	   *external_id;	/* NULL = no object yet */
+	char	   *notebook_uuid;	/* where the object stands; differs from the
+								 * item's when the page moved */
 	char		content_hash[RMSYNC_HASH_LEN + 1];	/* "" = none delivered */
 	char		placement_hash[RMSYNC_HASH_LEN + 1];
 	int			config_epoch;
@@ -89,6 +92,7 @@ typedef struct RmsyncItem
 	RmsyncItemType type;
 	const char *id;				/* page uuid, notebook uuid, to-do id, ... */
 	const char *notebook_uuid;	/* of the item; for a notebook its own id */
+	int64		queue_id;		/* of the queue row */
 	int64		version;		/* of the queue row; 0 = not queued, loaded as
 								 * context */
 	int			attempt;		/* item errors so far */
@@ -108,6 +112,11 @@ typedef struct RmsyncItem
 	const char *error_code;		/* short constant, e.g. "invalid_data" */
 	int			requests;		/* HTTP requests this item took part in */
 	void	   *plan;			/* the target's own per-item state */
+
+	/* the engine's */
+	bool		recorded;		/* outcome is durable already */
+	bool		stays;			/* a newer version is in the queue */
+	bool		was_delivered;	/* ledger had an object or hash when loaded */
 } RmsyncItem;
 
 /* A page of the job's notebook, in notebook order, due or not. */
@@ -148,7 +157,9 @@ typedef struct RmsyncLaneInfo
 	int			config_epoch;
 	Jsonb	   *config;			/* decrypted; lives in a wiped context */
 	char	   *remote;			/* JSON object text: what the target learned
-								 * about the service (ids, limits), NULL = {} */
+								 * about the service (ids, limits), NULL = {};
+								 * the target sets it in "next", the engine
+								 * copies it: valid only during a call */
 } RmsyncLaneInfo;
 
 /* Why a job stopped before all its items had an outcome. */

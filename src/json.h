@@ -51,6 +51,8 @@ extern int	rmsync_json_array_length(Jsonb *json);
 extern Jsonb *rmsync_json_element(Jsonb *json, int i);
 /* As C string if it is a string scalar, else NULL. */
 extern char *rmsync_json_as_string(Jsonb *json);
+/* Object "base" overlaid with the top-level keys of object "over". */
+extern Jsonb *rmsync_json_merge(Jsonb *base, Jsonb *over);
 /* Compact text of any jsonb value. */
 extern char *rmsync_json_text(Jsonb *json);
 

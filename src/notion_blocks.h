@@ -3,7 +3,8 @@
  * notion_blocks.h
  *	  Document tree to Notion blocks, and blocks to requests of legal size.
  *
- * notion_blocks.c renders; notion_pack.c splits.  Pure: no SPI, curl or GUC.
+ * notion_blocks.c renders, notion_text.c holds the text, notion_pack.c splits.
+ * Pure: no SPI, curl or GUC.
  * Limits: contracts/notion.md 2.1.
  *
  *-------------------------------------------------------------------------
@@ -30,10 +31,14 @@ typedef struct NotionBlock
 	int			total;			/* blocks in this subtree, itself included */
 	int			height;			/* tiers in this subtree, itself = 1 */
 	size_t		bytes;			/* JSON bytes of this subtree */
+	int			fan;			/* longest children array in this subtree */
 	bool		atomic;			/* must be created together with its children
 								 * (table and its rows) */
 	char	   *id;				/* once created: Notion's id */
 	bool		created;
+	/* notion_pack.c's own: all children before these are created / complete */
+	struct NotionBlock *rest;
+	struct NotionBlock *open;
 } NotionBlock;
 
 /* Renders a document.  Returns the first block, NULL for an empty document. */
@@ -46,7 +51,10 @@ extern NotionBlock *rmsync_notion_render(const RmsyncDocument *doc);
 extern NotionBlock *rmsync_notion_toggle(const char *title, const char *marker,
 										 NotionBlock *children);
 
-/* Appends rich_text array JSON for plain text, split at 2000 UTF-16 units. */
+/*
+ * Appends rich_text array JSON for plain text, split at 2000 UTF-16 units.
+ * Never cut: beyond 200 000 units the array is longer than Notion's 100.
+ */
 extern void rmsync_notion_rich_text(StringInfo buf, const char *text,
 									const char *link, int style);
 
@@ -56,16 +64,20 @@ extern int	rmsync_utf16_length(const char *text, size_t len);
 /*
  * Packing.  A batch is one PATCH /blocks/{parent}/children.  Limits per
  * request: 100 top-level, 100 per children array, 1000 blocks, 450 000 bytes,
- * 3 tiers counted from the appended blocks (top + two levels of nesting);
- * and a create of a page counts the page's children as top level.
+ * 3 tiers counted from the appended blocks (top + two levels of nesting).
  *
  * rmsync_notion_pack_append writes the longest prefix of the sibling list
  * starting at "first" that fits one request into "body" (a complete
  * {"children":[...]} with optional position) and returns the first sibling
- * that did not fit.  A block that does not fit with all its descendants is
- * written with as much of its subtree as fits; *whole tells if everything
- * written was complete.  Blocks written get created = true; the caller fills
- * their ids and comes back for descendants with created = false.
+ * that did not fit.  Blocks written get created = true; the caller fills the
+ * ids of the *nwritten top-level ones, in order, from the answer.
+ *
+ * Only a top-level block of a request may be left with children to come: a
+ * nested one is written with its whole subtree or not at all.  So every block
+ * that is still to be appended to has an id the service has told us.  *whole
+ * tells if nothing was left open.
+ *
+ * At least one block is written unless "first" is NULL.
  */
 typedef struct NotionPosition
 {
@@ -83,11 +95,14 @@ extern NotionBlock *rmsync_notion_pack_append(NotionBlock *first,
 
 /*
  * First block (depth-first) that was created but has children not created
- * yet: the next parent to append to.  NULL = the subtree is complete.  Its id
- * may still be NULL: then the children of its own parent (*parent, always
- * with an id) must be listed to learn it.
+ * yet: the next parent to append to; *parent is its own parent, NULL for the
+ * root.  NULL = the subtree is complete.  Its id is set, unless the caller
+ * itself marked blocks as created without one.
  */
 extern NotionBlock *rmsync_notion_next_open(NotionBlock *root,
 											NotionBlock **parent);
+
+/* First child that is not created yet: where to go on with such a parent. */
+extern NotionBlock *rmsync_notion_next_child(NotionBlock *block);
 
 #endif							/* RMSYNC_NOTION_BLOCKS_H */

@@ -67,6 +67,7 @@ void
 rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
 {
 	item->ledger.external_id = rmsync_notion_keep(nj, id);
+	item->ledger.notebook_uuid = rmsync_notion_keep(nj, nj->notebook->id);
 	item->ledger.content_hash[0] = '\0';
 	item->ledger.placement_hash[0] = '\0';
 	item->ledger.success = false;

@@ -44,6 +44,18 @@ parse_object(const char *text)
 	return text ? rmsync_json_parse(text, strlen(text)) : NULL;
 }
 
+/* The page was in another notebook when it was last written. */
+static bool
+has_moved(NotionJob *nj, const RmsyncItem *item)
+{
+	const RmsyncLedger *ledger = &item->ledger;
+
+	return item->present && ledger->external_id != NULL &&
+		   ledger->config_epoch == nj->job->lane->config_epoch &&
+		   ledger->notebook_uuid != NULL &&
+		   strcmp(ledger->notebook_uuid, nj->notebook->id) != 0;
+}
+
 /*
  * Reads what an earlier job left in a page's entry: toggles to be deleted,
  * an append whose outcome is not known, a toggle that is not complete.
@@ -60,6 +72,18 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 	page->slot = -1;
 	page->cap = 100;
 	item->plan = page;
+
+	/*
+	 * It stands in another notebook's page: written here, it is deleted there
+	 * like any old toggle.
+	 */
+	if (has_moved(nj, item))
+	{
+		item->ledger.content_hash[0] = '\0';
+		item->ledger.metadata = item->ledger.intent = NULL;
+		page->moved = true;
+		return;
+	}
 
 	metadata = parse_object(item->ledger.metadata);
 	parent = rmsync_json_get_string(metadata, "notion_page_id", NULL);
@@ -120,6 +144,13 @@ load_notebook(NotionJob *nj)
 	}
 }
 
+/* The page's toggle, if it has one in this notebook's page. */
+static char *
+toggle_of(const NotionPage *page)
+{
+	return page->moved ? NULL : page->item->ledger.external_id;
+}
+
 static int
 compare_slots(const void *a, const void *b, void *arg)
 {
@@ -155,7 +186,7 @@ load_slots(NotionJob *nj)
 		{
 			slot->page = sibling->item->plan;
 			slot->page->slot = n;
-			slot->block_id = sibling->item->ledger.external_id;
+			slot->block_id = toggle_of(slot->page);
 		}
 		n++;
 	}
@@ -168,7 +199,7 @@ load_slots(NotionJob *nj)
 		page->slot = n;
 		nj->slots[n].page_id = page->item->id;
 		nj->slots[n].page = page;
-		nj->slots[n].block_id = page->item->ledger.external_id;
+		nj->slots[n].block_id = toggle_of(page);
 		n++;
 	}
 

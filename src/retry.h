@@ -22,7 +22,9 @@ typedef enum RmsyncVerdict
 	RMSYNC_V_GONE,				/* 404, 410 */
 	RMSYNC_V_AUTH,				/* 401 */
 	RMSYNC_V_FORBIDDEN,			/* 403 */
-	RMSYNC_V_RATE,				/* 429, 529, 503 with Retry-After */
+	RMSYNC_V_RATE,				/* 429, 529, and 503 with Retry-After if it is
+								 * repeatable (services send it after a commit,
+								 * too) */
 	RMSYNC_V_NETWORK,			/* nothing was written: try again later */
 	RMSYNC_V_UNKNOWN			/* a write may have happened */
 } RmsyncVerdict;

@@ -56,6 +56,8 @@ typedef struct RmsyncTarget
 	int			item_types;		/* RMSYNC_TYPE_BIT()s it can take */
 	RmsyncGranularity granularity;
 	RmsyncTargetLimits limits;
+	bool		own_servers;	/* every connection names a server of its own:
+								 * what fails at one says nothing about others */
 	const char *config_schema;	/* JSON Schema text, for rmsync_targets() */
 
 	/*
@@ -71,6 +73,12 @@ typedef struct RmsyncTarget
 	/* MAY be NULL.  Limits for this configuration and learned remote notes. */
 	void		(*lane_limits) (Jsonb *config, const char *remote,
 								RmsyncTargetLimits *limits);
+
+	/*
+	 * MAY be NULL.  Body of the answer a service would give to this request if
+	 * all went well, for rmsync_preview(); NULL means "{}".
+	 */
+	const char *(*imagine) (RmsyncJob *job, const RmsyncHttpRequest *request);
 
 	/* MUST be set. */
 	void		(*begin) (RmsyncJob *job);

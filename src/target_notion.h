@@ -109,6 +109,7 @@ typedef struct NotionPage
 	int			deletes;		/* entries of nj->deletes that are this page's */
 	int			cap;			/* most pages in an append with this one */
 	bool		unknown;		/* an append may have happened */
+	bool		moved;			/* its toggle is in another notebook's page */
 	bool		synced;			/* written in this job, old toggles remain */
 	char	   *partial;		/* id of a toggle that is not complete */
 	char	   *failure;		/* item error, once the partial toggle is gone */

@@ -1,0 +1,657 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine.c
+ *	  The engine's turns: transport, database, transport.
+ *
+ * Used by worker.c's loop and by CALL rmsync_run().  A turn first lets the
+ * transport work and targets go on, then, if there is anything to read or
+ * write, runs one short transaction (record, fold, load), then starts what
+ * was loaded.  HTTP runs only between transactions.
+ *
+ * One process at a time sends for a target: it holds a session-level advisory
+ * lock, the lease.  A worker that finds work for a target nobody has leased
+ * takes it, but leaves a second target to another worker for a moment if one
+ * more may be started.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "credentials.h"
+#include "engine_internal.h"
+#include "guc.h"
+#include "shmem.h"
+#include "store.h"
+#include "txn.h"
+
+#define FOLD_MARKS 5000
+
+/* Results wait at most this long, or until this many are there. */
+#define FLUSH_US 5000
+#define FLUSH_JOBS 128
+
+/* A second target is left to a new worker for this long. */
+#define LEAVE_US 1000000
+
+#define PARTITION_US INT64CONST(3600000000)
+
+int64
+rmsync_engine_now(void)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+double
+rmsync_engine_random(RmsyncEngine *engine)
+{
+	return pg_prng_double(&pg_global_prng_state);
+}
+
+int
+rmsync_engine_scaled(int delay_ms)
+{
+	return (int) Min(delay_ms * rmsync_backoff_scale, (double) INT_MAX);
+}
+
+RmsyncEngine *
+rmsync_engine_create(bool foreground)
+{
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "rmsync engine",
+											  ALLOCSET_DEFAULT_SIZES);
+	RmsyncEngine *engine = MemoryContextAllocZero(cxt, sizeof(RmsyncEngine));
+	HASHCTL ctl = { 0 };
+
+	engine->cxt = cxt;
+	engine->turn_cxt =
+		AllocSetContextCreate(cxt, "rmsync turn", ALLOCSET_DEFAULT_SIZES);
+	engine->foreground = foreground;
+	engine->key_ok = true; /* until it is looked at */
+	engine->http = rmsync_http_create(rmsync_max_in_flight);
+	dlist_init(&engine->active);
+	dlist_init(&engine->started);
+	dlist_init(&engine->responded);
+	dlist_init(&engine->waiting);
+	dlist_init(&engine->delayed);
+	dlist_init(&engine->committing);
+	dlist_init(&engine->ended);
+
+	ctl.keysize = sizeof(int64);
+	ctl.entrysize = sizeof(RmsyncLane);
+	ctl.hcxt = cxt;
+	engine->lanes = hash_create("rmsync lanes", 256, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(ClaimKey);
+	ctl.entrysize = sizeof(ClaimKey);
+	engine->claims = hash_create("rmsync claims", 1024, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int i = 0; i < RMSYNC_MAX_TARGETS && rmsync_targets[i] != NULL; i++)
+	{
+		engine->leases[i].target = rmsync_targets[i];
+		engine->nleases++;
+	}
+	return engine;
+}
+
+/* ---- lanes and leases ---- */
+
+void
+rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane)
+{
+	if (lane->listed)
+		return;
+	lane->listed = true;
+	dlist_push_tail(&engine->active, &lane->node);
+}
+
+static bool
+holds_other(RmsyncEngine *engine, RmsyncLease *lease)
+{
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		if (&engine->leases[i] != lease && engine->leases[i].held)
+			return true;
+	}
+	return false;
+}
+
+/* Tries to become the one process that sends for a target. */
+static void
+seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
+{
+	if (lease->held)
+		return;
+	if (!rmsync_store_lease(lease->target->name))
+	{
+		lease->unowned_since_us = 0;
+		*others = true;
+		return;
+	}
+	if (!engine->foreground && engine->can_grow && holds_other(engine, lease) &&
+		(lease->unowned_since_us == 0 ||
+		 now_us - lease->unowned_since_us < LEAVE_US))
+	{
+		rmsync_store_unlease(lease->target->name);
+		if (lease->unowned_since_us == 0)
+			lease->unowned_since_us = now_us;
+		engine->wants_help = true;
+		return;
+	}
+	lease->unowned_since_us = 0;
+	lease->held = true;
+}
+
+/* New work for a lane: it is read from the start again. */
+static void
+lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
+{
+	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
+
+	if (lane->lease == NULL)
+	{
+		RmsyncLaneRow row;
+		const RmsyncTarget *target;
+
+		if (!rmsync_store_lane(engine->turn_cxt, lane_id, &row))
+			return;
+		target = rmsync_target_find(row.target_name);
+		if (target == NULL)
+			return; /* a target this library does not know */
+		for (int i = 0; i < engine->nleases; i++)
+		{
+			if (engine->leases[i].target == target)
+				lane->lease = &engine->leases[i];
+		}
+		if (lane->lease == NULL)
+			return;
+		lane->limits = target->limits;
+	}
+	lane->ready = true;
+	lane->after_priority = 0;
+	lane->after_seq = 0;
+	rmsync_engine_touch(engine, lane);
+	seek_lease(engine, lane->lease, now_us, others);
+}
+
+static void
+lanes_have_work(RmsyncEngine *engine, RmsyncLaneList *lanes, int64 now_us,
+				bool *others)
+{
+	for (int i = 0; i < lanes->n; i++)
+		lane_has_work(engine, lanes->ids[i], now_us, others);
+}
+
+/* Lanes with nothing to read and nothing alive leave the active list. */
+static void
+prune_active(RmsyncEngine *engine)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &engine->active)
+	{
+		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
+
+		if (lane->ready || lane->buffered > 0)
+			continue;
+		dlist_delete(&lane->node);
+		lane->listed = false;
+	}
+}
+
+/* ---- the database part of a turn ---- */
+
+static bool
+may_load(const RmsyncEngine *engine)
+{
+	return engine->instance_ok && engine->key_ok;
+}
+
+static bool
+wants_load(RmsyncEngine *engine, int64 now_us)
+{
+	dlist_iter iter;
+
+	if (!may_load(engine))
+		return false;
+	dlist_foreach(iter, &engine->active)
+	{
+		if (rmsync_engine_loadable(engine,
+								   dlist_container(RmsyncLane, node, iter.cur),
+								   now_us))
+			return true;
+	}
+	return false;
+}
+
+static bool
+due_passed(RmsyncEngine *engine)
+{
+	return engine->next_due != 0 && engine->next_due <= GetCurrentTimestamp();
+}
+
+static bool
+wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
+{
+	if (woken || engine->ncommitting > 0 || engine->due_dirty ||
+		now_us >= engine->next_check_us || due_passed(engine))
+		return true;
+	if (engine->nended >= FLUSH_JOBS)
+		return true;
+	if (engine->nended > 0 &&
+		(now_us - engine->ended_since_us >= FLUSH_US || engine->in_flight == 0))
+		return true;
+	if (engine->totals_since_us != 0 &&
+		now_us - engine->totals_since_us >= RMSYNC_TOTALS_US)
+		return true;
+	return wants_load(engine, now_us);
+}
+
+/*
+ * Somebody may have lifted the waiting time of lanes: rmsync_enable(), a new
+ * configuration.
+ */
+static void
+unblock_lanes(RmsyncEngine *engine)
+{
+	HASH_SEQ_STATUS seq;
+	RmsyncLane *lane;
+	RmsyncLaneList blocked;
+	int64 now_us = rmsync_engine_now();
+
+	blocked.n = 0;
+	blocked.ids = palloc(sizeof(int64) * hash_get_num_entries(engine->lanes));
+	hash_seq_init(&seq, engine->lanes);
+	while ((lane = hash_seq_search(&seq)) != NULL)
+	{
+		if (lane->blocked_streak > 0 && lane->blocked_until_us > now_us)
+			blocked.ids[blocked.n++] = lane->lane_id;
+	}
+	if (blocked.n == 0)
+		return;
+	rmsync_store_unblocked(engine->turn_cxt, &blocked);
+	for (int i = 0; i < blocked.n; i++)
+		rmsync_lane_unblock(rmsync_lane_get(engine->lanes, blocked.ids[i]));
+}
+
+/*
+ * Without a master key nothing can be sent, and trying would only fill the
+ * log.
+ */
+static void
+check_master_key(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	char *why = NULL;
+	RmsyncLaneList lanes;
+	bool ok = rmsync_have_master_key(&why);
+
+	if (!ok && engine->key_ok)
+		ereport(LOG, (errmsg("rmsync delivers nothing without a master key"),
+					  errdetail_internal("%s", why)));
+	else if (ok && !engine->key_ok)
+		ereport(LOG, (errmsg("rmsync has a master key again")));
+	engine->key_ok = ok;
+	if (!ok)
+		return;
+	rmsync_lanes_reopen(engine->turn_cxt, &lanes);
+	lanes_have_work(engine, &lanes, now_us, others);
+}
+
+/* Everything is looked at now and then, whoever forgot to wake us. */
+static void
+timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	RmsyncLaneList lanes;
+
+	engine->instance_ok = rmsync_store_instance_ok();
+	if (!engine->foreground)
+		check_master_key(engine, now_us, others);
+	rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
+	lanes_have_work(engine, &lanes, now_us, others);
+	if (now_us >= engine->next_partition_us)
+	{
+		(void) rmsync_store_give_up(rmsync_max_age);
+		rmsync_store_log_partitions(rmsync_log_retention);
+		engine->next_partition_us = now_us + PARTITION_US;
+	}
+	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;
+	engine->scanned = true;
+	engine->due_dirty = true;
+}
+
+/* Returns whether there is new work in the queue. */
+static bool
+take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
+{
+	RmsyncLaneList lanes;
+	bool reconciled = false;
+	int folded;
+
+	folded = rmsync_store_fold(engine->turn_cxt, FOLD_MARKS, &lanes);
+	engine->stat.folded += folded;
+	lanes_have_work(engine, &lanes, now_us, others);
+	if (woken || folded > 0)
+	{
+		rmsync_store_reconcile(engine->turn_cxt, &lanes);
+		lanes_have_work(engine, &lanes, now_us, others);
+		reconciled = lanes.n > 0;
+	}
+	if (woken)
+		unblock_lanes(engine);
+	if (woken && folded == 0)
+	{
+		bool ignored = false;
+
+		/* somebody else folded, or put rows into the queue directly */
+		rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
+		lanes_have_work(engine, &lanes, now_us, &ignored);
+		engine->due_dirty = true;
+	}
+	if (folded >= FOLD_MARKS)
+		engine->next_check_us = now_us; /* more of them */
+	return folded > 0 || reconciled;
+}
+
+/* Returns false if the extension is gone. */
+static bool
+database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
+{
+	RmsyncLaneList lanes;
+	bool durable;
+	bool others = false;
+	bool check = now_us >= engine->next_check_us;
+
+	rmsync_txn_begin("rmsync: recording and loading");
+	MemoryContextSwitchTo(engine->turn_cxt);
+	if (!rmsync_store_present())
+	{
+		rmsync_txn_end(false);
+		return false;
+	}
+	/*
+	 * What is sent carries the versions given here: were they lost in a
+	 * crash, it would be sent again as something new.
+	 */
+	durable = rmsync_engine_record(engine, now_us);
+	if (woken && !engine->instance_ok)
+		engine->instance_ok = rmsync_store_instance_ok();
+	rmsync_engine_flush_lanes(engine, now_us, false);
+	if (woken || check)
+		durable = take_in(engine, true, now_us, &others) || durable;
+	if (check)
+		timed_check(engine, now_us, &others);
+	if (due_passed(engine))
+	{
+		rmsync_store_promote(engine->turn_cxt, &lanes);
+		lanes_have_work(engine, &lanes, now_us, &others);
+		engine->due_dirty = true;
+	}
+	if (may_load(engine) && wants_load(engine, now_us))
+	{
+		/* no source, nothing to compare with: all would look deleted */
+		engine->instance_ok = rmsync_store_attached();
+		if (engine->instance_ok)
+			rmsync_engine_load(engine, now_us);
+	}
+	if (engine->due_dirty)
+	{
+		engine->next_due = rmsync_store_next_due();
+		engine->due_dirty = false;
+	}
+	rmsync_txn_end(durable);
+
+	if (others && !engine->foreground)
+		rmsync_wake_database(MyDatabaseId);
+	rmsync_engine_recorded(engine);
+	engine->careful = false;
+	return true;
+}
+
+/* ---- turns ---- */
+
+static void
+sooner(long *timeout_ms, int64 in_us)
+{
+	long ms = in_us <= 0 ? 0 : (long) Min((in_us + 999) / 1000, 3600000);
+
+	if (*timeout_ms < 0 || ms < *timeout_ms)
+		*timeout_ms = ms;
+}
+
+/* When the next turn is due at the latest. */
+static long
+next_timeout(RmsyncEngine *engine)
+{
+	int64 now_us = rmsync_engine_now();
+	long timeout = rmsync_http_wait_ms(engine->http);
+	dlist_iter iter;
+
+	sooner(&timeout, engine->next_check_us - now_us);
+	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded))
+		return 0;
+	if (engine->nended > 0)
+		sooner(&timeout, engine->in_flight == 0
+							 ? 0
+							 : engine->ended_since_us + FLUSH_US - now_us);
+	if (engine->totals_since_us != 0)
+		sooner(&timeout, engine->totals_since_us + RMSYNC_TOTALS_US - now_us);
+	if (engine->next_due != 0)
+		sooner(&timeout, engine->next_due - GetCurrentTimestamp());
+	dlist_foreach(iter, &engine->waiting)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
+
+		sooner(&timeout, rmsync_bucket_wait(&ejob->lane->bucket, now_us));
+	}
+	dlist_foreach(iter, &engine->delayed)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
+
+		sooner(&timeout, ejob->deadline_us - now_us);
+	}
+	dlist_foreach(iter, &engine->active)
+	{
+		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
+		int64 wait = rmsync_lane_wait(lane, now_us);
+
+		if (wait > 0 && lane->lease->held)
+			sooner(&timeout, wait);
+		else if (may_load(engine) &&
+				 rmsync_engine_loadable(engine, lane, now_us))
+			sooner(&timeout, 0);
+		else if (lane->lease->unowned_since_us > 0)
+			sooner(&timeout, LEAVE_US);
+	}
+	return timeout;
+}
+
+/* Targets left to another worker which nobody took. */
+static void
+reclaim_leases(RmsyncEngine *engine, int64 now_us)
+{
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		RmsyncLease *lease = &engine->leases[i];
+
+		if (lease->unowned_since_us > 0 &&
+			now_us - lease->unowned_since_us >= LEAVE_US)
+			engine->next_check_us = now_us;
+	}
+}
+
+RmsyncEngineState
+rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
+{
+	int64 now_us;
+
+	rmsync_http_poll(engine->http, 64);
+	rmsync_engine_responses(engine);
+	now_us = rmsync_engine_now();
+	rmsync_engine_tokens(engine, now_us);
+	rmsync_engine_delays(engine, now_us);
+	rmsync_engine_start_jobs(engine, now_us);
+	reclaim_leases(engine, now_us);
+
+	if (wants_database(engine, woken, now_us))
+	{
+		if (!database_turn(engine, woken, now_us))
+		{
+			rmsync_http_abandon(engine->http);
+			return RMSYNC_ENGINE_GONE;
+		}
+		MemoryContextReset(engine->turn_cxt);
+		rmsync_engine_start_jobs(engine, now_us);
+		prune_active(engine);
+	}
+	engine->stat.in_flight = engine->in_flight;
+	engine->stat.lanes = (int) hash_get_num_entries(engine->lanes);
+	*timeout_ms = next_timeout(engine);
+	return engine->in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
+			   ? RMSYNC_ENGINE_IDLE
+			   : RMSYNC_ENGINE_BUSY;
+}
+
+int
+rmsync_engine_fd(RmsyncEngine *engine)
+{
+	return rmsync_http_fd(engine->http);
+}
+
+void
+rmsync_engine_can_grow(RmsyncEngine *engine, bool can_grow)
+{
+	engine->can_grow = can_grow;
+}
+
+bool
+rmsync_engine_wants_help(RmsyncEngine *engine)
+{
+	bool wants = engine->wants_help;
+
+	engine->wants_help = false;
+	return wants;
+}
+
+/*
+ * The job whose record failed is blamed: at its second failure it is reduced
+ * to an error of its items, so that one bad row cannot stop everything.
+ */
+static void
+blame_job(EngineJob *ejob)
+{
+	RmsyncJob *job = &ejob->job;
+
+	if (++ejob->db_errors < 2)
+		return;
+	for (int i = 0; i < job->nitems; i++)
+	{
+		RmsyncItem *item = job->items[i];
+
+		if (item->recorded)
+			continue;
+		item->dirty = false;
+		item->outcome = RMSYNC_OUT_ITEM_ERROR;
+		item->error_code = "record_failed";
+		item->error = "the outcome could not be recorded, see the server log";
+	}
+	job->remote_dirty = false;
+	if (job->notebook != NULL)
+		job->notebook->dirty = false;
+	for (int i = 0; i < job->nsiblings; i++)
+		job->siblings[i].lost = false;
+}
+
+void
+rmsync_engine_recover(RmsyncEngine *engine)
+{
+	MemoryContextReset(engine->turn_cxt);
+	if (engine->current != NULL)
+		blame_job(engine->current);
+	if (engine->loading != NULL)
+	{
+		/* jobs half loaded hold nothing but claims */
+		rmsync_engine_drop_buffer(engine, engine->loading);
+		engine->loading->blocked_until_us = rmsync_engine_now() + 1000000;
+	}
+	engine->current = NULL;
+	engine->loading = NULL;
+	engine->careful = true;
+	engine->due_dirty = true;
+}
+
+void
+rmsync_engine_reload(RmsyncEngine *engine)
+{
+	engine->next_check_us = 0;
+}
+
+void
+rmsync_engine_shutdown(RmsyncEngine *engine)
+{
+	if (engine->nended == 0 && engine->ncommitting == 0 &&
+		engine->totals_since_us == 0)
+		return;
+	rmsync_txn_begin("rmsync: recording before exit");
+	if (rmsync_store_present())
+	{
+		(void) rmsync_engine_record(engine, rmsync_engine_now());
+		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
+	}
+	rmsync_txn_end(false);
+}
+
+void
+rmsync_engine_destroy(RmsyncEngine *engine)
+{
+	HASH_SEQ_STATUS seq;
+	RmsyncLane *lane;
+
+	rmsync_http_destroy(engine->http);
+	hash_seq_init(&seq, engine->lanes);
+	while ((lane = hash_seq_search(&seq)) != NULL)
+		rmsync_lane_clear(lane);
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		if (engine->leases[i].held)
+			rmsync_store_unlease(engine->leases[i].target->name);
+	}
+	MemoryContextDelete(engine->cxt);
+}
+
+TimestampTz
+rmsync_engine_next_due(RmsyncEngine *engine)
+{
+	return engine->next_due;
+}
+
+void
+rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
+{
+	*stat = engine->stat;
+}
+
+int
+rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
+{
+	dlist_iter iter;
+	int n = 0;
+
+	dlist_foreach(iter, &engine->started)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
+
+		for (int i = 0; i < ejob->job.nitems && n < max; i++)
+		{
+			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
+				ids[n++] = ejob->job.items[i]->queue_id;
+		}
+	}
+	return n;
+}

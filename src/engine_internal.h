@@ -1,0 +1,121 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine_internal.h
+ *	  What the files of the engine share: engine.c (turns), engine_load.c
+ *	  (queue rows to jobs), engine_job.c (the life of a job), engine_record.c
+ *	  (outcomes to the database).
+ *
+ * A job is in exactly one list of the engine, or buffered in its lane, or in
+ * the hands of the transport:
+ *
+ *	lane->buffer -> start -> [waiting] -> transport -> responded -+
+ *						 ^	   |								  |
+ *						 |	   +---- delayed, committing <--------+-> ended
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_ENGINE_INTERNAL_H
+#define RMSYNC_ENGINE_INTERNAL_H
+
+#include "engine.h"
+#include "http.h"
+#include "lane.h"
+#include "lib/ilist.h"
+#include "target.h"
+#include "utils/hsearch.h"
+
+#define RMSYNC_MAX_TARGETS 16
+
+/* Totals of lanes are written at most this often. */
+#define RMSYNC_TOTALS_US 1000000
+
+typedef struct EngineJob
+{
+	dlist_node	node;
+	dlist_node	started_node;	/* in engine->started */
+	RmsyncJob	job;
+	struct RmsyncEngine *engine;
+	RmsyncLane *lane;
+	RmsyncHttpRequest request;
+	RmsyncHttpResponse response;	/* of the last request */
+	int64		deadline_us;	/* delayed until */
+	int64		started_us;
+	int			db_errors;		/* how often recording it failed */
+	bool		has_request;	/* planned, waiting for a token */
+	bool		began;
+	bool		halts;			/* counted in lane->halted */
+} EngineJob;
+
+/* What is claimed: an item or a notebook of a lane. */
+typedef struct ClaimKey
+{
+	int64		lane_id;
+	uint64		what;			/* hash of type and id */
+} ClaimKey;
+
+struct RmsyncEngine
+{
+	MemoryContext cxt;			/* life of the engine */
+	MemoryContext turn_cxt;		/* reset each turn */
+	RmsyncHttp *http;
+	bool		foreground;
+	bool		can_grow;
+	bool		wants_help;
+	bool		scanned;		/* first scan of ready lanes done */
+	bool		instance_ok;
+	bool		key_ok;			/* there is a master key */
+	HTAB	   *lanes;
+	HTAB	   *claims;
+	dlist_head	active;			/* lanes with ready rows or buffered jobs */
+	dlist_head	started;		/* jobs started and not ended, all of them */
+	dlist_head	responded;
+	dlist_head	waiting;		/* for a token */
+	dlist_head	delayed;
+	dlist_head	committing;
+	dlist_head	ended;
+	int			nended;
+	int			ncommitting;
+	int			in_flight;		/* jobs started and not ended */
+	int64		ended_since_us;
+	TimestampTz next_due;		/* earliest sleeping row; 0 = none */
+	bool		due_dirty;		/* next_due must be read again */
+	int64		next_check_us;	/* timed look at everything */
+	int64		next_partition_us;
+	int64		totals_since_us;	/* totals of lanes not written; 0 = none */
+	RmsyncLease leases[RMSYNC_MAX_TARGETS];
+	int			nleases;
+	EngineJob  *current;		/* being recorded: blamed for an error */
+	RmsyncLane *loading;		/* being loaded: blamed for an error */
+	bool		careful;		/* after an error: one job per transaction */
+	uint64		random_state;
+	RmsyncEngineStat stat;
+};
+
+/* engine.c */
+extern int64 rmsync_engine_now(void);	/* monotonic microseconds */
+extern double rmsync_engine_random(RmsyncEngine *engine);
+extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */
+extern void rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane);
+
+/* engine_load.c */
+extern bool rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane,
+								   int64 now_us);
+extern void rmsync_engine_load(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_release(RmsyncEngine *engine, EngineJob *ejob);
+extern void rmsync_engine_drop_buffer(RmsyncEngine *engine, RmsyncLane *lane);
+
+/* engine_job.c */
+extern void rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob);
+extern void rmsync_engine_responses(RmsyncEngine *engine);
+extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
+extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
+
+/* engine_record.c */
+extern bool rmsync_engine_record(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_recorded(RmsyncEngine *engine);
+extern void rmsync_engine_flush_lanes(RmsyncEngine *engine, int64 now_us,
+									  bool all);
+
+#endif							/* RMSYNC_ENGINE_INTERNAL_H */

@@ -1,0 +1,333 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine_job.c
+ *	  The life of a job between loading and recording.
+ *
+ * Runs outside any transaction.  Asks the target for its next step, takes a
+ * rate token, hands the request to the transport, gives the response back.
+ * The transport's callback only notes the response: a target's code never
+ * runs inside libcurl.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "engine_internal.h"
+#include "guc.h"
+
+/* The lane's trouble, not the job's: nothing more of the lane should start. */
+static bool
+halts_lane(const RmsyncJob *job)
+{
+	switch (job->fail.scope)
+	{
+		case RMSYNC_FAIL_RATE:
+		case RMSYNC_FAIL_NETWORK:
+		case RMSYNC_FAIL_AUTH:
+		case RMSYNC_FAIL_QUOTA:
+		case RMSYNC_FAIL_HELD:
+			return true;
+		case RMSYNC_FAIL_NONE:
+		case RMSYNC_FAIL_ITEM:
+		case RMSYNC_FAIL_GROUP:
+			break;
+	}
+	return false;
+}
+
+static void
+end_job(RmsyncEngine *engine, EngineJob *ejob)
+{
+	if (halts_lane(&ejob->job))
+	{
+		ejob->halts = true;
+		ejob->lane->halted++;
+	}
+	if (engine->nended++ == 0)
+		engine->ended_since_us = rmsync_engine_now();
+	dlist_push_tail(&engine->ended, &ejob->node);
+	dlist_delete(&ejob->started_node);
+	ejob->lane->in_flight--;
+	ejob->lane->lease->in_flight--;
+	engine->in_flight--;
+}
+
+/* Nothing to do at the target?  Then the item is decided without it. */
+bool
+rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item)
+{
+	const RmsyncLedger *ledger = &item->ledger;
+
+	if (ledger->intent != NULL)
+		return false; /* an earlier request must be resolved */
+	if (!item->present)
+	{
+		if (ledger->exists)
+			return false;
+		item->outcome = RMSYNC_OUT_WAIT;
+		return true;
+	}
+	if (!item->ready)
+	{
+		/* recognition is not done: what the target holds stays as it is */
+		item->outcome = RMSYNC_OUT_WAIT;
+		return true;
+	}
+	if (item->forced || !ledger->exists || !ledger->success ||
+		ledger->config_epoch != lane->config_epoch ||
+		(ledger->notebook_uuid != NULL && item->notebook_uuid != NULL &&
+		 strcmp(ledger->notebook_uuid, item->notebook_uuid) != 0) ||
+		strcmp(ledger->content_hash, item->content_hash) != 0 ||
+		strcmp(ledger->placement_hash, item->placement_hash) != 0)
+		return false;
+	item->outcome = RMSYNC_OUT_SKIPPED;
+	return true;
+}
+
+static bool
+all_decided(const RmsyncJob *job)
+{
+	for (int i = 0; i < job->nitems; i++)
+	{
+		if (job->items[i]->outcome == RMSYNC_OUT_NONE)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Called by the transport; must not throw.  Only the strings of the response
+ * outlive this call.
+ */
+static void
+on_response(void *arg, const RmsyncHttpResponse *response)
+{
+	EngineJob *ejob = arg;
+
+	ejob->response = *response;
+	dlist_push_tail(&ejob->engine->responded, &ejob->node);
+}
+
+static void
+send_request(RmsyncEngine *engine, EngineJob *ejob)
+{
+	ejob->has_request = false;
+	ejob->job.requests++;
+	engine->stat.requests++;
+	if (ejob->request.timeout_ms == 0 ||
+		ejob->request.timeout_ms > rmsync_http_timeout)
+		ejob->request.timeout_ms = rmsync_http_timeout;
+	rmsync_http_start(engine->http, &ejob->request, ejob->job.cxt, on_response,
+					  ejob);
+}
+
+/*
+ * Notes a target made about the service are seen by all jobs of the lane, so
+ * they must outlive the job that learned them.
+ */
+static void
+keep_remote(EngineJob *ejob)
+{
+	RmsyncLane *lane = ejob->lane;
+
+	if (!ejob->job.remote_dirty || lane->info.remote == lane->remote_copy)
+		return;
+	lane->remote_copy = lane->info.remote =
+		MemoryContextStrdup(lane->cxt, lane->info.remote);
+}
+
+/*
+ * Takes a job as far as it goes without waiting.  It must be in no list.
+ */
+void
+rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
+{
+	RmsyncJob *job = &ejob->job;
+	MemoryContext old = MemoryContextSwitchTo(job->cxt);
+	RmsyncStep step = RMSYNC_STEP_DONE;
+
+	if (job->fail.scope == RMSYNC_FAIL_NONE)
+	{
+		memset(&ejob->request, 0, sizeof(ejob->request));
+		step = ejob->lane->lease->target->next(job, &ejob->request);
+		if (job->fail.scope != RMSYNC_FAIL_NONE)
+			step = RMSYNC_STEP_DONE;
+	}
+	keep_remote(ejob);
+	MemoryContextSwitchTo(old);
+
+	switch (step)
+	{
+		case RMSYNC_STEP_REQUEST:
+			ejob->has_request = true;
+			if (rmsync_bucket_take(&ejob->lane->bucket, rmsync_engine_now()))
+				send_request(engine, ejob);
+			else
+				dlist_push_tail(&engine->waiting, &ejob->node);
+			break;
+		case RMSYNC_STEP_COMMIT:
+			dlist_push_tail(&engine->committing, &ejob->node);
+			engine->ncommitting++;
+			break;
+		case RMSYNC_STEP_DELAY:
+			ejob->deadline_us =
+				rmsync_engine_now() +
+				(int64) rmsync_engine_scaled(job->delay_ms) * 1000;
+			dlist_push_tail(&engine->delayed, &ejob->node);
+			break;
+		case RMSYNC_STEP_DONE:
+			end_job(engine, ejob);
+			break;
+	}
+}
+
+/* Gives responses that came in to their targets. */
+void
+rmsync_engine_responses(RmsyncEngine *engine)
+{
+	while (!dlist_is_empty(&engine->responded))
+	{
+		EngineJob *ejob =
+			dlist_container(EngineJob, node,
+							dlist_pop_head_node(&engine->responded));
+		MemoryContext old = MemoryContextSwitchTo(ejob->job.cxt);
+
+		engine->stat.bytes_received += ejob->response.body_len;
+		engine->stat.bytes_sent += ejob->request.body_len;
+		ejob->lane->lease->target->response(&ejob->job, &ejob->response);
+		keep_remote(ejob);
+		MemoryContextSwitchTo(old);
+		rmsync_engine_advance(engine, ejob);
+	}
+}
+
+/*
+ * Jobs that wait for a token, first come first served per lane.  A job whose
+ * lane was blocked meanwhile (another job of it met a limit) ends instead:
+ * its items stay in the queue.
+ */
+void
+rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &engine->waiting)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
+		int64 wait = rmsync_lane_wait(ejob->lane, now_us);
+
+		if (wait > 0)
+		{
+			dlist_delete(&ejob->node);
+			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_RATE,
+							(int) Min(wait / 1000 + 1, INT_MAX), "rate_limit",
+							NULL);
+			end_job(engine, ejob);
+		}
+		else if (rmsync_bucket_take(&ejob->lane->bucket, now_us))
+		{
+			dlist_delete(&ejob->node);
+			send_request(engine, ejob);
+		}
+	}
+}
+
+void
+rmsync_engine_delays(RmsyncEngine *engine, int64 now_us)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &engine->delayed)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
+
+		if (ejob->deadline_us > now_us)
+			continue;
+		dlist_delete(&ejob->node);
+		rmsync_engine_advance(engine, ejob);
+	}
+}
+
+static void
+start_job(RmsyncEngine *engine, RmsyncLane *lane)
+{
+	EngineJob *ejob =
+		dlist_container(EngineJob, node, dlist_pop_head_node(&lane->buffer));
+	RmsyncJob *job = &ejob->job;
+	MemoryContext old;
+
+	lane->buffered--;
+	lane->in_flight++;
+	lane->lease->in_flight++;
+	engine->in_flight++;
+	dlist_push_tail(&engine->started, &ejob->started_node);
+	ejob->started_us = rmsync_engine_now();
+
+	for (int i = 0; i < job->nitems; i++)
+		(void) rmsync_item_settled(job->lane, job->items[i]);
+	if (all_decided(job))
+	{
+		end_job(engine, ejob);
+		return;
+	}
+	if (lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK &&
+		job->notebook == NULL)
+	{
+		/* an item without a place, which the target may still hold */
+		for (int i = 0; i < job->nitems; i++)
+			rmsync_item_done(job, job->items[i], RMSYNC_OUT_ITEM_ERROR,
+							 "invalid_data", "item has no notebook");
+		end_job(engine, ejob);
+		return;
+	}
+	old = MemoryContextSwitchTo(job->cxt);
+	lane->lease->target->begin(job);
+	MemoryContextSwitchTo(old);
+	rmsync_engine_advance(engine, ejob);
+}
+
+/*
+ * Starts buffered jobs, one per lane and round, so that a user with much work
+ * does not delay one with little.
+ */
+void
+rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
+{
+	bool progress = true;
+
+	while (progress && engine->in_flight < rmsync_max_in_flight)
+	{
+		dlist_mutable_iter iter;
+
+		progress = false;
+		dlist_foreach_modify(iter, &engine->active)
+		{
+			RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
+			int limit = lane->limits.jobs_per_lane;
+
+			/*
+			 * After failures one probe goes first; and the first job of all
+			 * learns about the service for the others.
+			 */
+			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5 ||
+				(lane->info.remote == NULL &&
+				 lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK))
+				limit = 1;
+			if (lane->buffered > 0 && !lane->usable)
+				rmsync_engine_drop_buffer(engine, lane);
+			if (lane->buffered == 0 || lane->halted > 0 ||
+				lane->in_flight >= limit ||
+				engine->in_flight >= rmsync_max_in_flight ||
+				rmsync_lane_wait(lane, now_us) > 0)
+				continue;
+			/*
+			 * The next round begins behind this lane; this one ends when no
+			 * lane can start any more.
+			 */
+			dlist_delete(&lane->node);
+			dlist_push_tail(&engine->active, &lane->node);
+			start_job(engine, lane);
+			progress = true;
+		}
+	}
+}

@@ -1,0 +1,231 @@
+/*-------------------------------------------------------------------------
+ *
+ * lane.c
+ *	  Lanes in memory: reading their rows, decrypting, limits.
+ *
+ * Called by the engine only.  A decrypted configuration lives in the lane's
+ * own memory context and is wiped before that context goes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "credentials.h"
+#include "guc.h"
+#include "json.h"
+#include "lane.h"
+
+RmsyncLane *
+rmsync_lane_get(HTAB *lanes, int64 lane_id)
+{
+	bool found;
+	RmsyncLane *lane = hash_search(lanes, &lane_id, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset((char *) lane + sizeof(lane->lane_id), 0,
+			   sizeof(RmsyncLane) - sizeof(lane->lane_id));
+		dlist_init(&lane->buffer);
+	}
+	return lane;
+}
+
+/* Secrets must not stay in freed memory. */
+static void
+wipe_config(RmsyncLane *lane)
+{
+	if (lane->info.config != NULL)
+		explicit_bzero(lane->info.config, VARSIZE(lane->info.config));
+	lane->info.config = NULL;
+}
+
+void
+rmsync_lane_clear(RmsyncLane *lane)
+{
+	wipe_config(lane);
+	if (lane->cxt != NULL)
+		MemoryContextDelete(lane->cxt);
+	lane->cxt = NULL;
+	lane->config_token = NULL;
+	lane->usable = false;
+	lane->loaded = false;
+}
+
+/*
+ * Adds the settings a target needs, which it may not read itself, to its
+ * configuration; what the user set wins.
+ */
+static Jsonb *
+with_settings(const char *target_name, const char *plain)
+{
+	StringInfoData buf;
+	Jsonb *config = rmsync_json_parse(plain, strlen(plain));
+	Jsonb *extra;
+
+	if (config == NULL || !JB_ROOT_IS_OBJECT(config))
+		return NULL;
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	rmsync_json_field(&buf, "app_url", rmsync_app_url);
+	if (strncmp(target_name, "notion", 6) == 0)
+		rmsync_json_field(&buf, "base_url", rmsync_notion_base_url);
+	appendStringInfoChar(&buf, '}');
+	extra = rmsync_json_parse(buf.data, buf.len);
+	if (extra == NULL)
+		return config;
+	return rmsync_json_merge(extra, config);
+}
+
+/* Decrypts into the lane's context; false if no key opens it. */
+static bool
+decrypt_config(RmsyncLane *lane, const char *token)
+{
+	MemoryContext old = CurrentMemoryContext;
+	char *plain = rmsync_decrypt(lane->info.user_id, token);
+
+	if (plain == NULL)
+		return false;
+	MemoryContextSwitchTo(lane->cxt);
+	lane->info.config = with_settings(lane->info.target_name, plain);
+	MemoryContextSwitchTo(old);
+	explicit_bzero(plain, strlen(plain));
+	pfree(plain);
+	return lane->info.config != NULL;
+}
+
+static void
+apply_limits(RmsyncLane *lane, int64 now_us)
+{
+	const RmsyncTarget *target = lane->lease->target;
+	RmsyncTargetLimits limits = target->limits;
+
+	if (target->lane_limits != NULL)
+		target->lane_limits(lane->info.config, lane->info.remote, &limits);
+	if (limits.jobs_per_lane < 1)
+		limits.jobs_per_lane = 1;
+	if (lane->bucket.updated_us == 0)
+		rmsync_bucket_init(&lane->bucket, limits.requests_per_second,
+						   limits.burst, true, now_us);
+	else
+	{
+		lane->bucket.rate = limits.requests_per_second;
+		lane->bucket.burst = limits.burst;
+	}
+	lane->limits = limits;
+}
+
+static void
+rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
+{
+	rmsync_lane_clear(lane);
+	lane->cxt = AllocSetContextCreate(TopMemoryContext, "rmsync lane",
+									  ALLOCSET_SMALL_SIZES);
+	lane->info.lane_id = row->lane_id;
+	lane->info.user_id = row->user_id;
+	lane->info.target_name = MemoryContextStrdup(lane->cxt, row->target_name);
+	lane->info.config_epoch = row->config_epoch;
+	lane->info.remote =
+		row->remote ? MemoryContextStrdup(lane->cxt, row->remote) : NULL;
+	lane->config_token = MemoryContextStrdup(lane->cxt, row->config);
+	if (!decrypt_config(lane, row->config))
+	{
+		if (row->state == RMSYNC_LANE_ACTIVE)
+		{
+			rmsync_store_lane_state(row->lane_id, RMSYNC_LANE_AUTH,
+									RMSYNC_NO_KEY_OPENS, row->config);
+			rmsync_store_notify(&lane->info, "auth_failure",
+								"The stored credentials cannot be decrypted.",
+								NULL);
+		}
+		row->state = RMSYNC_LANE_AUTH;
+		return;
+	}
+	apply_limits(lane, now_us);
+}
+
+bool
+rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
+{
+	RmsyncLaneRow row;
+
+	if (!rmsync_store_lane(CurrentMemoryContext, lane->lane_id, &row))
+	{
+		lane->usable = false;
+		return false;
+	}
+
+	/*
+	 * Jobs point into lane->info: while any is alive only the state may
+	 * change; a new configuration is taken up when they have ended.
+	 */
+	if (lane->config_token == NULL ||
+		(lane->in_flight == 0 && lane->buffered == 0))
+	{
+		if (lane->config_token == NULL ||
+			strcmp(lane->config_token, row.config) != 0 ||
+			lane->info.config_epoch != row.config_epoch ||
+			lane->info.config == NULL)
+		{
+			rebuild(lane, &row, now_us);
+			if (!lane->swapped)
+				lane->backup_tried = false;
+		}
+		lane->swapped = false;
+	}
+	lane->has_backup = row.backup != NULL;
+	lane->synced = row.synced;
+	if (!lane->loaded)
+	{
+		lane->fail_streak = lane->blocked_streak = row.fail_streak;
+		if (row.blocked_ms > 0)
+			lane->blocked_until_us = now_us + row.blocked_ms * 1000;
+	}
+	else if (row.blocked_ms == 0 && row.fail_streak == 0 &&
+			 lane->blocked_streak > 0)
+		rmsync_lane_unblock(lane);
+	lane->loaded = true;
+	lane->usable = row.enabled && row.state == RMSYNC_LANE_ACTIVE &&
+				   lane->info.config != NULL &&
+				   strcmp(lane->config_token, row.config) == 0 &&
+				   lane->info.config_epoch == row.config_epoch;
+	return true;
+}
+
+void
+rmsync_lane_unblock(RmsyncLane *lane)
+{
+	lane->blocked_until_us = 0;
+	lane->bucket.blocked_until_us = 0;
+	lane->fail_streak = lane->limit_streak = lane->blocked_streak = 0;
+}
+
+void
+rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
+{
+	RmsyncLaneRow *rows;
+	int n = rmsync_store_unopened(cxt, RMSYNC_NO_KEY_OPENS, &rows);
+
+	lanes->ids = palloc(sizeof(int64) * Max(n, 1));
+	lanes->n = 0;
+	for (int i = 0; i < n; i++)
+	{
+		char *plain = rmsync_decrypt(rows[i].user_id, rows[i].config);
+
+		if (plain == NULL)
+			continue;
+		explicit_bzero(plain, strlen(plain));
+		rmsync_store_lane_state(rows[i].lane_id, RMSYNC_LANE_ACTIVE, NULL,
+								rows[i].config);
+		lanes->ids[lanes->n++] = rows[i].lane_id;
+	}
+}
+
+int64
+rmsync_lane_wait(const RmsyncLane *lane, int64 now_us)
+{
+	int64 until = Max(lane->blocked_until_us, lane->lease->open_until_us);
+
+	return until > now_us ? until - now_us : 0;
+}

@@ -1,0 +1,229 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.h
+ *	  Everything the engine reads from and writes to the database.
+ *
+ * store_queue.c, store_item.c, store_record.c and store_config.c hold all SQL
+ * of the C code, as saved plans with parameters.  Every function runs between
+ * rmsync_txn_begin and rmsync_txn_end and may throw database errors; none
+ * does I/O of another kind.  Results are allocated in the memory context
+ * passed in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_STORE_H
+#define RMSYNC_STORE_H
+
+#include "executor/spi.h"
+#include "item.h"
+
+/* ---- store_queue.c ---- */
+
+/* One saved plan; prepared at first use. */
+typedef struct RmsyncPlan
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[20];
+	SPIPlanPtr	plan;
+} RmsyncPlan;
+
+/*
+ * Runs a plan with the given parameters; "expected" is the SPI_OK_ code, or 0
+ * for any.  Returns SPI_processed.  Raises on any other result.
+ */
+extern uint64 rmsync_plan_run(RmsyncPlan *plan, Datum *values,
+							  const char *nulls, int expected);
+
+/* Columns of SPI_tuptable, copied into "cxt"; NULL / dflt for SQL NULL. */
+extern char *rmsync_spi_text(MemoryContext cxt, uint64 row, int col);
+extern int64 rmsync_spi_int64(uint64 row, int col, int64 dflt);
+extern int	rmsync_spi_int(uint64 row, int col, int dflt);
+extern bool rmsync_spi_bool(uint64 row, int col);
+extern double rmsync_spi_float(uint64 row, int col, bool *isnull);
+
+/* The extension is installed in this database. */
+extern bool rmsync_store_present(void);
+
+typedef struct RmsyncLaneList
+{
+	int64	   *ids;
+	int			n;
+} RmsyncLaneList;
+
+/* Folds up to "max" marks; lists the lanes that got work. */
+extern int	rmsync_store_fold(MemoryContext cxt, int max,
+							  RmsyncLaneList *lanes);
+
+/* Reconciles the lanes that asked for it; lists them. */
+extern void rmsync_store_reconcile(MemoryContext cxt, RmsyncLaneList *lanes);
+
+/* Makes rows whose time has come ready; lists their lanes. */
+extern void rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes);
+
+/* Every lane that has ready rows (one index probe per lane). */
+extern void rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes);
+
+/* Fails what an unreachable lane could not deliver within "max_age" seconds. */
+extern int	rmsync_store_give_up(int max_age);
+
+/* Earliest run_at of a waiting row; 0 = none. */
+extern TimestampTz rmsync_store_next_due(void);
+
+typedef struct RmsyncQueueRow
+{
+	int64		queue_id;
+	RmsyncItemType type;
+	char	   *item_id;
+	char	   *notebook_uuid;	/* may be NULL */
+	int64		version;
+	int64		seq;
+	int			priority;
+	int			attempt;
+	bool		forced;
+	TimestampTz created_at;
+} RmsyncQueueRow;
+
+/*
+ * Ready rows of a lane in order, after (priority, seq); or those of one
+ * notebook of the lane ("notebook" not NULL).  Returns how many.
+ */
+extern int	rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority,
+							   int64 seq, const char *notebook, int limit,
+							   RmsyncQueueRow **rows);
+
+/* Removes a finished row; false if a newer version came in meanwhile. */
+extern bool rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item);
+
+/*
+ * Lets a row sleep, or marks it failed.  With "any_version" also if a newer
+ * version came in (unknown outcomes must be waited for).
+ */
+extern void rmsync_store_queue_later(int64 lane_id, const RmsyncItem *item,
+									 int delay_ms, int attempt, bool failed,
+									 bool any_version, const char *code,
+									 const char *message);
+
+/* ---- store_item.c ---- */
+
+/* Fills source, ledger and hashes of items of one lane. */
+extern void rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
+							  RmsyncItem **items, int nitems);
+
+/*
+ * The same for items that are jobs of their own: everything of an item is
+ * allocated in the memory context the item itself lives in.
+ */
+extern void rmsync_store_load_each(const RmsyncLaneInfo *lane,
+								   RmsyncItem **items, int nitems);
+
+/*
+ * Loads a notebook (never NULL; present = false if it is not there) and all
+ * its live pages in order; siblings get no item yet.
+ */
+extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
+										 const RmsyncLaneInfo *lane,
+										 const char *uuid,
+										 RmsyncSibling **siblings,
+										 int *nsiblings);
+
+/* ---- store_record.c ---- */
+
+/* Writes or removes the ledger row of an item as item->ledger says. */
+extern void rmsync_store_ledger(const RmsyncLaneInfo *lane,
+								const RmsyncItem *item, const char *status);
+
+/*
+ * The object of a page is gone: empties its ledger row, if it stands in that
+ * notebook, and queues the page.
+ */
+extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
+							  const char *notebook_uuid, const char *page_id);
+
+/* One row of sync_log. */
+extern void rmsync_store_log(const RmsyncLaneInfo *lane,
+							 const RmsyncItem *item, const char *status,
+							 const char *operation, const char *code,
+							 const char *message, int requests,
+							 int duration_ms);
+
+extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
+								const char *message, const RmsyncItem *item);
+
+/* Makes the log's partitions of today and tomorrow, drops old ones. */
+extern void rmsync_store_log_partitions(int retention_days);
+
+/* ---- store_config.c ---- */
+
+typedef struct RmsyncLaneRow
+{
+	int64		lane_id;
+	int64		user_id;
+	char	   *target_name;
+	bool		enabled;
+	RmsyncLaneState state;
+	char	   *config;			/* Fernet token */
+	char	   *backup;			/* Fernet token or NULL */
+	char	   *remote;			/* JSON text or NULL */
+	int			config_epoch;
+	int			fail_streak;
+	int64		blocked_ms;		/* still blocked for; 0 = not */
+	int64		synced;			/* items so far */
+} RmsyncLaneRow;
+
+/* False if the lane is gone. */
+extern bool rmsync_store_lane(MemoryContext cxt, int64 lane_id,
+							  RmsyncLaneRow *row);
+
+/* Lanes in state auth for a reason; at most 1000, any of them. */
+extern int	rmsync_store_unopened(MemoryContext cxt, const char *reason,
+								  RmsyncLaneRow **rows);
+
+/* Of the lanes listed, those without a waiting time in their row. */
+extern void rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes);
+
+/*
+ * Stops a lane, unless it was reconnected since its configuration "token" was
+ * read; false then, or if it is in that state already.
+ */
+extern bool rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
+									const char *reason, const char *token);
+extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
+									  int fail_streak);
+extern void rmsync_store_lane_remote(int64 lane_id, int epoch,
+									 const char *remote);
+extern void rmsync_store_lane_synced(int64 lane_id, int items, int jobs);
+
+/* The stored Fernet token of a connection, NULL = none. */
+extern char *rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
+									 const char *target_name);
+
+/* Writes a connection; returns it as JSON text without secrets. */
+extern char *rmsync_store_connect(int64 user_id, const char *target_name,
+								  const char *token, int item_types,
+								  char granularity, bool new_destination,
+								  bool backup);
+
+/*
+ * Puts the backup credential in the place of the active one, if that is still
+ * "token".
+ */
+extern bool rmsync_store_lane_swap(int64 lane_id, const char *token);
+
+/*
+ * This database is the one the lanes were made in (system identifier and
+ * rmsync.instance), a copy must not send; and it is attached, see below.
+ */
+extern bool rmsync_store_instance_ok(void);
+
+/*
+ * The source views show the host's tables, and will until this transaction
+ * ends.  If they do not, everything would be taken for deleted.
+ */
+extern bool rmsync_store_attached(void);
+
+/* Session-level lease on a target: one process at a time sends for it. */
+extern bool rmsync_store_lease(const char *target_name);
+extern void rmsync_store_unlease(const char *target_name);
+
+#endif							/* RMSYNC_STORE_H */

@@ -1,0 +1,379 @@
+/*-------------------------------------------------------------------------
+ *
+ * store_item.c
+ *	  Reads items: the source views and the ledger.
+ *
+ * Called by the engine inside its short transactions, right before a job is
+ * planned: what is sent is what the source says at that moment.  Never writes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "fingerprint.h"
+#include "store.h"
+
+/* Items of one type among "items", as two text[] parameters. */
+static int
+collect(RmsyncItem **items, int nitems, RmsyncItemType type, Datum *ids,
+		Datum *notebooks)
+{
+	Datum *id = palloc(sizeof(Datum) * nitems);
+	Datum *notebook = palloc(sizeof(Datum) * nitems);
+	int n = 0;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i]->type != type)
+			continue;
+		id[n] = CStringGetTextDatum(items[i]->id);
+		notebook[n] = CStringGetTextDatum(
+			items[i]->notebook_uuid ? items[i]->notebook_uuid : "");
+		n++;
+	}
+	if (n == 0)
+		return 0;
+	*ids =
+		PointerGetDatum(construct_array(id, n, TEXTOID, -1, false, TYPALIGN_INT));
+	*notebooks = PointerGetDatum(
+		construct_array(notebook, n, TEXTOID, -1, false, TYPALIGN_INT));
+	return n;
+}
+
+/*
+ * The item a result row belongs to.  Results come in any order; items of a
+ * batch are few, so a scan from a moving start is enough.
+ */
+static RmsyncItem *
+find_item(RmsyncItem **items, int nitems, RmsyncItemType type, const char *id)
+{
+	static int start = 0;
+
+	for (int k = 0; k < nitems; k++)
+	{
+		int i = (start + k) % nitems;
+
+		if (items[i]->type == type && strcmp(items[i]->id, id) == 0)
+		{
+			start = (i + 1) % nitems;
+			return items[i];
+		}
+	}
+	return NULL;
+}
+
+/* Where an item's strings go: "cxt", or the item's own context. */
+#define ITEM_CXT(cxt, item) \
+	((cxt) != NULL ? (cxt) : GetMemoryChunkContext(item))
+
+static TimestampTz
+spi_time(uint64 row, int col)
+{
+	return (TimestampTz) rmsync_spi_int64(row, col, 0);
+}
+
+static void
+load_pages(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
+{
+	/* Better rows last: a later row replaces an earlier one. */
+	static RmsyncPlan plan = {
+		"SELECT p.item_id, p.page_number, p.text, p.ready, p.confidence,"
+		" p.modified_at, n.title, n.path"
+		" FROM rmsync.source_page p"
+		" LEFT JOIN rmsync.source_notebook n"
+		" ON n.user_id = $1 AND n.item_id = p.notebook_uuid"
+		" WHERE p.user_id = $1 AND p.live AND p.notebook_uuid = ANY ($3)"
+		" AND p.item_id = ANY ($2)"
+		" ORDER BY p.ready, p.row_id",
+		3,
+		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
+	};
+	Datum values[3];
+	uint64 n;
+
+	if (collect(items, nitems, RMSYNC_PAGE, &values[1], &values[2]) == 0)
+		return;
+	values[0] = Int64GetDatum(user_id);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncItem *item = find_item(items, nitems, RMSYNC_PAGE,
+									 rmsync_spi_text(CurrentMemoryContext, i, 1));
+		bool isnull;
+
+		if (item == NULL)
+			continue;
+		item->present = true;
+		item->src.page_number = rmsync_spi_int(i, 2, 0);
+		item->src.text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		item->ready = rmsync_spi_bool(i, 4) && item->src.text != NULL;
+		item->src.confidence = rmsync_spi_float(i, 5, &isnull);
+		item->src.has_confidence = !isnull;
+		item->src.modified_at = spi_time(i, 6);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
+		item->src.path = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+	}
+}
+
+static void
+load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
+{
+	static RmsyncPlan plan = {
+		"SELECT t.item_id, t.page_number, t.title, t.text, t.completed,"
+		" t.confidence, t.modified_at, t.page_id, t.notebook_uuid,"
+		" t.written_at"
+		" FROM rmsync.source_todo t"
+		" WHERE t.user_id = $1 AND t.live AND t.item_id = ANY ($2)"
+		" ORDER BY t.row_id",
+		2,
+		{ INT8OID, TEXTARRAYOID }
+	};
+	Datum values[3];
+	uint64 n;
+
+	if (collect(items, nitems, RMSYNC_TODO, &values[1], &values[2]) == 0)
+		return;
+	values[0] = Int64GetDatum(user_id);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncItem *item = find_item(items, nitems, RMSYNC_TODO,
+									 rmsync_spi_text(CurrentMemoryContext, i, 1));
+		bool isnull;
+
+		if (item == NULL)
+			continue;
+		item->present = true;
+		item->src.page_number = rmsync_spi_int(i, 2, 0);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		item->src.text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
+		item->ready = item->src.text != NULL;
+		item->src.completed = rmsync_spi_bool(i, 5);
+		item->src.confidence = rmsync_spi_float(i, 6, &isnull);
+		item->src.has_confidence = !isnull;
+		item->src.modified_at = spi_time(i, 7);
+		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+		item->notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
+		item->src.written_at = spi_time(i, 10);
+	}
+}
+
+static void
+load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
+{
+	static RmsyncPlan plan = {
+		"SELECT h.item_id, h.page_number, h.original_text, h.corrected_text,"
+		" h.note, h.page_id, h.notebook_uuid, h.source_title, h.author,"
+		" h.source_type, h.confidence, h.modified_at, h.highlighted_at"
+		" FROM rmsync.source_highlight h"
+		" WHERE h.user_id = $1 AND h.live AND h.item_id = ANY ($2)"
+		" ORDER BY h.row_id",
+		2,
+		{ INT8OID, TEXTARRAYOID }
+	};
+	Datum values[3];
+	uint64 n;
+
+	if (collect(items, nitems, RMSYNC_HIGHLIGHT, &values[1], &values[2]) == 0)
+		return;
+	values[0] = Int64GetDatum(user_id);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncItem *item = find_item(items, nitems, RMSYNC_HIGHLIGHT,
+									 rmsync_spi_text(CurrentMemoryContext, i, 1));
+		char *corrected;
+		bool isnull;
+
+		if (item == NULL)
+			continue;
+		item->present = true;
+		item->src.page_number = rmsync_spi_int(i, 2, 0);
+		item->src.original_text = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		corrected = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
+		item->src.text =
+			corrected && corrected[0] ? corrected : item->src.original_text;
+		item->ready = item->src.text != NULL;
+		item->src.note = rmsync_spi_text(ITEM_CXT(cxt, item), i, 5);
+		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 6);
+		item->notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+		item->src.author = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
+		item->src.document_type = rmsync_spi_text(ITEM_CXT(cxt, item), i, 10);
+		item->src.confidence = rmsync_spi_float(i, 11, &isnull);
+		item->src.has_confidence = !isnull;
+		item->src.modified_at = spi_time(i, 12);
+		item->src.written_at = spi_time(i, 13);
+	}
+}
+
+static void
+load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
+{
+	static RmsyncPlan plan = {
+		"SELECT n.item_id, n.title, n.path, n.document_type, n.author,"
+		" n.opened_at, n.modified_at,"
+		" (SELECT pg_catalog.count(DISTINCT p.item_id)::int"
+		"  FROM rmsync.source_page p WHERE p.user_id = $1"
+		"  AND p.notebook_uuid = n.item_id AND p.live)"
+		" FROM rmsync.source_notebook n"
+		" WHERE n.user_id = $1 AND n.live AND n.item_id = ANY ($2)"
+		" ORDER BY n.row_id",
+		2,
+		{ INT8OID, TEXTARRAYOID }
+	};
+	Datum values[3];
+	uint64 n;
+
+	if (collect(items, nitems, RMSYNC_NOTEBOOK, &values[1], &values[2]) == 0)
+		return;
+	values[0] = Int64GetDatum(user_id);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncItem *item = find_item(items, nitems, RMSYNC_NOTEBOOK,
+									 rmsync_spi_text(CurrentMemoryContext, i, 1));
+
+		if (item == NULL)
+			continue;
+		item->present = true;
+		item->ready = true;
+		item->src.title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
+		item->src.path = rmsync_spi_text(ITEM_CXT(cxt, item), i, 3);
+		item->src.document_type = rmsync_spi_text(ITEM_CXT(cxt, item), i, 4);
+		item->src.author = rmsync_spi_text(ITEM_CXT(cxt, item), i, 5);
+		item->src.opened_at = spi_time(i, 6);
+		item->src.modified_at = spi_time(i, 7);
+		item->src.page_count = rmsync_spi_int(i, 8, 0);
+	}
+}
+
+static void
+copy_hash(char *dst, uint64 row, int col)
+{
+	char *value = rmsync_spi_text(CurrentMemoryContext, row, col);
+
+	strlcpy(dst, value ? value : "", RMSYNC_HASH_LEN + 1);
+}
+
+static void
+load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
+			int nitems, RmsyncItemType type)
+{
+	static RmsyncPlan plan = {
+		"SELECT item_id, external_id, content_hash, placement_hash,"
+		" config_epoch, status, metadata_json::text, intent::text,"
+		" notebook_uuid"
+		" FROM rmsync.sync_records WHERE user_id = $1 AND target_name = $2"
+		" AND item_type = $3 AND item_id = ANY ($4)",
+		4,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID }
+	};
+	Datum values[4];
+	Datum unused;
+	uint64 n;
+
+	if (collect(items, nitems, type, &values[3], &unused) == 0)
+		return;
+	values[0] = Int64GetDatum(lane->user_id);
+	values[1] = CStringGetTextDatum(lane->target_name);
+	values[2] = CStringGetTextDatum(rmsync_item_type_name(type));
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncItem *item = find_item(items, nitems, type,
+									 rmsync_spi_text(CurrentMemoryContext, i, 1));
+		char *status;
+
+		if (item == NULL)
+			continue;
+		status = rmsync_spi_text(CurrentMemoryContext, i, 6);
+		item->ledger.exists = true;
+		item->ledger.external_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
+		copy_hash(item->ledger.content_hash, i, 3);
+		copy_hash(item->ledger.placement_hash, i, 4);
+		item->ledger.config_epoch = rmsync_spi_int(i, 5, 0);
+		item->ledger.success = strcmp(status, "success") == 0;
+		item->was_delivered = item->ledger.content_hash[0] != '\0';
+		item->ledger.metadata = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
+		item->ledger.intent = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
+		item->ledger.notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
+		if (item->notebook_uuid == NULL)
+			item->notebook_uuid = item->ledger.notebook_uuid;
+	}
+}
+
+void
+rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
+				  RmsyncItem **items, int nitems)
+{
+	if (nitems == 0)
+		return;
+	load_pages(cxt, lane->user_id, items, nitems);
+	load_todos(cxt, lane->user_id, items, nitems);
+	load_highlights(cxt, lane->user_id, items, nitems);
+	load_notebooks(cxt, lane->user_id, items, nitems);
+	for (int type = 0; type < RMSYNC_ITEM_TYPES; type++)
+		load_ledger(cxt, lane, items, nitems, (RmsyncItemType) type);
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i]->present)
+			rmsync_item_hashes(items[i]);
+	}
+}
+
+void
+rmsync_store_load_each(const RmsyncLaneInfo *lane, RmsyncItem **items, int nitems)
+{
+	rmsync_store_load(NULL, lane, items, nitems);
+}
+
+RmsyncItem *
+rmsync_store_notebook(MemoryContext cxt, const RmsyncLaneInfo *lane,
+					  const char *uuid, RmsyncSibling **siblings, int *nsiblings)
+{
+	static RmsyncPlan plan = {
+		"SELECT s.item_id, s.page_number, s.ready, r.external_id FROM"
+		" (SELECT DISTINCT ON (p.item_id) p.item_id, p.page_number, p.ready,"
+		"  p.row_id FROM rmsync.source_page p"
+		"  WHERE p.user_id = $1 AND p.notebook_uuid = $2 AND p.live"
+		"  ORDER BY p.item_id, p.ready DESC, p.row_id DESC) s"
+		" LEFT JOIN rmsync.sync_records r ON r.user_id = $1"
+		"  AND r.target_name = $3 AND r.item_type = 'page_text'"
+		"  AND r.item_id = s.item_id AND r.notebook_uuid = $2"
+		" ORDER BY s.page_number, s.row_id",
+		3,
+		{ INT8OID, TEXTOID, TEXTOID }
+	};
+	RmsyncItem *item = MemoryContextAllocZero(cxt, sizeof(RmsyncItem));
+	Datum values[3];
+	uint64 n;
+
+	item->type = RMSYNC_NOTEBOOK;
+	item->id = MemoryContextStrdup(cxt, uuid);
+	item->notebook_uuid = item->id;
+	rmsync_store_load(cxt, lane, &item, 1);
+
+	values[0] = Int64GetDatum(lane->user_id);
+	values[1] = CStringGetTextDatum(uuid);
+	values[2] = CStringGetTextDatum(lane->target_name);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	*siblings = MemoryContextAllocZero(cxt, sizeof(RmsyncSibling) * Max(n, 1));
+	*nsiblings = (int) n;
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncSibling *s = &(*siblings)[i];
+
+		s->id = rmsync_spi_text(cxt, i, 1);
+		s->page_number = rmsync_spi_int(i, 2, 0);
+		s->ready = rmsync_spi_bool(i, 3);
+		s->external_id = rmsync_spi_text(cxt, i, 4);
+	}
+	return item;
+}
