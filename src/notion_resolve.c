@@ -224,6 +224,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 		return;
 	}
 	rmsync_notion_delete_later(nj, child->id, page);
+	rmsync_notion_page_meta(nj, page->item);
 }
 
 /*
@@ -279,8 +280,9 @@ listed(NotionJob *nj)
 		if (slot != NULL)
 			settle_child(nj, slot, child);
 		else if (nj->adopted)
-			rmsync_notion_delete_later(nj, child->id, NULL);
+			rmsync_notion_add_orphan(nj, child->page_id, child->id);
 	}
+	rmsync_notion_delete_orphans(nj);
 	settle_missing(nj);
 	rmsync_notion_notebook_meta(nj);
 

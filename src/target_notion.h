@@ -396,10 +396,15 @@ extern void rmsync_notion_mark_kept(NotionJob *nj);
 /* Has pages queued that stand in the wrong place and were not due. */
 extern void rmsync_notion_flag_misplaced(NotionJob *nj);
 
-/* Toggles that no ledger entry knows; strings are copied. */
+/*
+ * Toggles that no ledger entry knows; strings are copied.  Those of pages
+ * that are no more are to be deleted.
+ */
 extern void rmsync_notion_add_orphan(NotionJob *nj, const char *page_id,
 									 const char *block_id);
 extern void rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array);
+extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
+extern void rmsync_notion_delete_orphans(NotionJob *nj);
 extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
 
 /* Replaces what is known of the toggles' order; strings are copied. */
@@ -418,9 +423,8 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 									   const char *id);
 /* It is about to be changed in place; with "content", not only moved. */
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
-/* Metadata of a page: its toggle, and an older one yet to be deleted. */
-extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item,
-									const char *stale);
+/* Metadata of a page: its toggle, and others that are to be deleted. */
+extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
 /* The object is gone for good: the entry is to be removed, success. */
