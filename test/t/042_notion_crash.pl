@@ -25,15 +25,16 @@ my $t = RmsyncNotion->new(
 		'rmsync.http_timeout' => '1500ms' });
 my $node = $t->node;
 
-# 300 pages of three users in six notebooks.
-$t->add_users([ 1 .. 3 ]);
+# 300 pages of six users in twelve notebooks: the rate limit is per user.
+my @users = (1 .. 6);
+$t->add_users(\@users);
 my @books;
-foreach my $n (1 .. 6)
+foreach my $n (1 .. 12)
 {
-	my $user = 1 + $n % 3;
+	my $user = 1 + $n % 6;
 	push @books,
 	  $t->add_notebook($user, "Notebook $n",
-		[ map { "# Page $_\n\n- [ ] one\n- [x] two\n\ntext $_ of notebook $n" } 1 .. 50 ]);
+		[ map { "# Page $_\n\n- [ ] one\n- [x] two\n\ntext $_ of notebook $n" } 1 .. 25 ]);
 }
 
 # One in five answers to a write that must happen once is lost in some way,
@@ -109,7 +110,7 @@ sub in_the_middle
 my ($killed, $stopped, $late) = (0, 0, 0);
 my $start = time;
 
-$t->connect([ 1 .. 3 ]);
+$t->connect(\@users);
 foreach my $round (1 .. $rounds)
 {
 	my $since = $t->arrived;
@@ -146,7 +147,7 @@ diag("seed $seed") unless $ok;
 
 # And it goes on as if nothing had been.
 $t->notion({ cmd => 'clear' });
-change() foreach 1 .. 5;
+change() foreach 1 .. 3;
 $t->settled('afterwards');
 $t->equal('afterwards') or diag("seed $seed");
 note(sprintf('%.0f s in all', time - $start));
