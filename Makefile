@@ -29,6 +29,7 @@ OBJS = \
 	src/http_sockets.o \
 	src/http_transfer.o \
 	src/intake.o \
+	src/intake_spec.o \
 	src/item.o \
 	src/json.o \
 	src/lane.o \
@@ -37,6 +38,7 @@ OBJS = \
 	src/markdown.o \
 	src/markdown_build.o \
 	src/markdown_entity.o \
+	src/markdown_link.o \
 	src/markdown_source.o \
 	src/netguard.o \
 	src/notion_api.o \
@@ -45,6 +47,7 @@ OBJS = \
 	src/notion_discover.o \
 	src/notion_ledger.o \
 	src/notion_notebook.o \
+	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
 	src/notion_plan.o \

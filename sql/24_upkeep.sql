@@ -19,8 +19,9 @@ CREATE FUNCTION rmsync_adopt_instance() RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-	UPDATE rmsync.instance SET system_identifier = (SELECT c.system_identifier FROM pg_control_system() c),
-		instance = coalesce(current_setting('rmsync.instance', true), '');
+	INSERT INTO rmsync.instance AS i (system_identifier, instance)
+	SELECT c.system_identifier, coalesce(current_setting('rmsync.instance', true), '') FROM pg_control_system() c
+	ON CONFLICT (only_row) DO UPDATE SET system_identifier = excluded.system_identifier, instance = excluded.instance;
 	UPDATE rmsync.integration_configs SET reconcile_wanted = true;
 	SELECT rmsync.wake();
 $$;

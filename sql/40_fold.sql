@@ -33,30 +33,35 @@ AS $$
 			   WHERE sync_records.lane_id = $1 AND notebook_uuid = $5 AND sync_records.item_type = 'page_text') r
 		ON r.item_id = s.item_id
 	WHERE $3 & 2 <> 0
-	  AND (s.item_id IS NULL
+	  AND ((s.item_id IS NULL
+			-- moved to another notebook is not gone: that one has a mark, too
+			AND NOT EXISTS (SELECT FROM rmsync.source_page o WHERE o.user_id = $2 AND o.item_id = r.item_id AND o.live))
 		   OR (s.ready AND (r.item_id IS NULL OR r.status <> 'success'
 							OR r.config_epoch <> $4
 							OR r.page_number IS DISTINCT FROM s.page_number
 							OR r.content_hash <> rmsync.content_hash_page(s.text))))
 	UNION ALL
-	-- to-dos: their hashes are made at load; queue what is new, gone or failed
 	SELECT 'todo', coalesce(s.item_id, r.item_id), s.item_id IS NULL
-	FROM (SELECT t.item_id FROM rmsync.source_todo t
+	FROM (SELECT t.item_id, x.content_hash, x.placement_hash
+		  FROM rmsync.source_todo t CROSS JOIN LATERAL rmsync.item_hashes('todo', to_jsonb(t)) x
 		  WHERE t.user_id = $2 AND t.notebook_uuid = $5 AND t.live AND $3 & 4 <> 0) s
 	FULL JOIN (SELECT * FROM rmsync.sync_records
 			   WHERE sync_records.lane_id = $1 AND notebook_uuid = $5 AND sync_records.item_type = 'todo') r
 		ON r.item_id = s.item_id
 	WHERE $3 & 4 <> 0
-	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4)
+	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4
+		   OR r.content_hash <> s.content_hash OR r.placement_hash <> s.placement_hash)
 	UNION ALL
 	SELECT 'highlight', coalesce(s.item_id, r.item_id), s.item_id IS NULL
-	FROM (SELECT h.item_id FROM rmsync.source_highlight h
+	FROM (SELECT h.item_id, x.content_hash, x.placement_hash
+		  FROM rmsync.source_highlight h CROSS JOIN LATERAL rmsync.item_hashes('highlight', to_jsonb(h)) x
 		  WHERE h.user_id = $2 AND h.notebook_uuid = $5 AND h.live AND $3 & 8 <> 0) s
 	FULL JOIN (SELECT * FROM rmsync.sync_records
 			   WHERE sync_records.lane_id = $1 AND notebook_uuid = $5 AND sync_records.item_type = 'highlight') r
 		ON r.item_id = s.item_id
 	WHERE $3 & 8 <> 0
-	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4)
+	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4
+		   OR r.content_hash <> s.content_hash OR r.placement_hash <> s.placement_hash)
 $$;
 COMMENT ON FUNCTION rmsync.notebook_difference(bigint, bigint, int, int, text) IS 'items of a notebook whose target state differs from the source';
 
@@ -83,6 +88,7 @@ AS $$
 			version = nextval('rmsync.version_seq'),
 			notebook_uuid = coalesce(excluded.notebook_uuid, q.notebook_uuid),
 			priority = least(q.priority, excluded.priority),
+			trigger_source = CASE excluded.trigger_source WHEN 'confirmed' THEN 'confirmed' ELSE q.trigger_source END,
 			forced = q.forced OR excluded.forced,
 			status = 'pending',
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
@@ -105,7 +111,7 @@ DECLARE
 BEGIN
 	folded := 0;
 	lanes := '{}';
-	IF NOT EXISTS (SELECT FROM rmsync.sync_intake) THEN
+	IF NOT EXISTS (SELECT FROM rmsync.sync_intake) OR NOT rmsync.attached() THEN
 		RETURN;
 	END IF;
 
@@ -114,7 +120,7 @@ BEGIN
 		WHERE i.id = ANY (ARRAY(SELECT s.id FROM rmsync.sync_intake s ORDER BY s.id LIMIT max_marks FOR UPDATE SKIP LOCKED))
 		RETURNING i.id, i.user_id, i.kind, i.item_id, i.notebook_uuid, i.at
 	), marks AS (
-		SELECT t.user_id, t.kind, t.item_id, max(t.id) AS last, min(t.at) AS at,
+		SELECT t.user_id, t.kind, t.item_id, min(t.id) AS first, max(t.id) AS last, min(t.at) AS at,
 			(array_agg(t.notebook_uuid ORDER BY t.id DESC) FILTER (WHERE t.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
 		FROM taken t GROUP BY t.user_id, t.kind, t.item_id
 	), open_lanes AS (
@@ -123,16 +129,16 @@ BEGIN
 		WHERE c.is_enabled AND c.user_id IN (SELECT m.user_id FROM marks m)
 	), wanted AS (
 		SELECT l.id AS lane_id, l.user_id, l.target_name, rmsync.kind_type(m.kind) AS item_type, m.item_id,
-			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.last
+			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		WHERE m.kind IN ('n', 'p', 't', 'h') AND l.item_types & rmsync.type_bit(rmsync.kind_type(m.kind)) <> 0
 		UNION ALL
-		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.last
+		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.first, m.last
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		CROSS JOIN LATERAL rmsync.notebook_difference(l.id, l.user_id, l.item_types, l.config_epoch, m.item_id) d
 		WHERE m.kind = 'n'
 	), single AS (
-		SELECT w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id, min(w.at) AS at, min(w.last) AS ord,
+		SELECT w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id, min(w.at) AS at, min(w.first) AS ord,
 			(array_agg(w.notebook_uuid ORDER BY w.last DESC) FILTER (WHERE w.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
 		FROM wanted w GROUP BY w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id
 	), ins AS (
@@ -140,7 +146,7 @@ BEGIN
 			(user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, created_at)
 		SELECT s.user_id, s.lane_id, s.target_name, s.item_type, s.item_id, s.notebook_uuid,
 			nextval('rmsync.version_seq'), nextval('rmsync.version_seq'), s.at
-		FROM single s ORDER BY s.lane_id, s.ord, s.item_type, s.item_id
+		FROM single s ORDER BY s.lane_id, s.ord, rmsync.type_bit(s.item_type), s.item_id
 		ON CONFLICT (lane_id, item_type, item_id) DO UPDATE SET
 			version = nextval('rmsync.version_seq'),
 			notebook_uuid = coalesce(excluded.notebook_uuid, q.notebook_uuid),
@@ -187,7 +193,9 @@ COMMENT ON FUNCTION rmsync.forget_user(bigint) IS 'removes everything rmsync hol
 
 -- Holds a lane when more than rmsync.mass_delete_guard of what it has
 -- delivered would go at once: a TRUNCATE by mistake must not empty somebody's
--- Notion.  rmsync_enable(..., allow_deletes => true) lets it pass once.
+-- Notion.  rmsync_enable(..., allow_deletes => true) lets it pass once: the
+-- next reconcile queues what is gone now as confirmed, and that does not count
+-- any more.
 CREATE FUNCTION rmsync.guard_deletes(lane bigint) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -205,11 +213,20 @@ BEGIN
 	IF total < 20 THEN
 		RETURN false;
 	END IF;
+	WITH here AS (
+		SELECT 'notebook_metadata' AS t, n.item_id AS i FROM rmsync.source_notebook n WHERE n.user_id = c.user_id AND n.live
+		UNION ALL
+		SELECT 'page_text', p.item_id FROM rmsync.source_page p WHERE p.user_id = c.user_id AND p.live
+		UNION ALL
+		SELECT 'todo', t.item_id FROM rmsync.source_todo t WHERE t.user_id = c.user_id AND t.live
+		UNION ALL
+		SELECT 'highlight', h.item_id FROM rmsync.source_highlight h WHERE h.user_id = c.user_id AND h.live)
 	SELECT count(*) INTO going
 	FROM rmsync.sync_records r
 	WHERE r.lane_id = lane AND r.external_id IS NOT NULL
-	  AND NOT EXISTS (SELECT FROM rmsync.source_notebook n
-					  WHERE n.user_id = r.user_id AND n.item_id = r.notebook_uuid AND n.live);
+	  AND (r.item_type, r.item_id) NOT IN (SELECT here.t, here.i FROM here)
+	  AND (r.item_type, r.item_id) NOT IN (SELECT q.item_type, q.item_id FROM rmsync.sync_queue q
+		WHERE q.lane_id = lane AND q.trigger_source = 'confirmed');
 	IF going <= total * current_setting('rmsync.mass_delete_guard', true)::float8 THEN
 		RETURN false;
 	END IF;
@@ -236,7 +253,7 @@ DECLARE
 	queued int;
 BEGIN
 	SELECT * INTO c FROM rmsync.integration_configs WHERE id = lane;
-	IF NOT FOUND THEN
+	IF NOT FOUND OR NOT rmsync.attached() THEN
 		RETURN 0;
 	END IF;
 	IF rmsync.guard_deletes(lane) THEN
@@ -257,11 +274,12 @@ BEGIN
 		CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
 	)
 	SELECT rmsync.enqueue(lane,
-		array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.n, w.t, w.i),
-		array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.n, w.t, w.i),
-		array_agg(w.n ORDER BY w.at DESC NULLS LAST, w.n, w.t, w.i), prio, 'reconcile', force)
+		array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
+		array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
+		array_agg(w.n ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),
+		prio, CASE WHEN c.allow_deletes THEN 'confirmed' ELSE 'reconcile' END, force)
 	INTO queued FROM work w HAVING count(*) > 0;
-	UPDATE rmsync.integration_configs SET reconcile_wanted = false,
+	UPDATE rmsync.integration_configs SET reconcile_wanted = false, allow_deletes = false,
 		reconcile_after = CASE WHEN reconcile_after < pg_snapshot_xmin(pg_current_snapshot()) THEN NULL ELSE reconcile_after END
 	WHERE id = lane;
 	RETURN coalesce(queued, 0);
@@ -280,6 +298,9 @@ DECLARE
 	l bigint;
 BEGIN
 	lanes := '{}';
+	IF NOT rmsync.attached() THEN
+		RETURN;
+	END IF;
 	FOR l IN SELECT c.id FROM rmsync.integration_configs c
 		WHERE c.is_enabled AND c.state <> 'held'
 		  AND (c.reconcile_wanted OR c.reconcile_after < pg_snapshot_xmin(pg_current_snapshot()))

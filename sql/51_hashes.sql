@@ -86,7 +86,8 @@ AS $$
 BEGIN
 	EXECUTE format('UPDATE %I.notebook_pages m SET page_id = m.page_id
 		FROM rmsync_old o JOIN rmsync_new n ON n.id = o.id
-		WHERE m.page_id = n.id AND (o.ocr_text, o.ocr_status) IS DISTINCT FROM (n.ocr_text, n.ocr_status)', TG_TABLE_SCHEMA);
+		WHERE m.page_id = n.id AND (o.ocr_text, o.ocr_status, to_jsonb(o) -> ''page_number'', to_jsonb(o) -> ''confidence_score'')
+			IS DISTINCT FROM (n.ocr_text, n.ocr_status, to_jsonb(n) -> ''page_number'', to_jsonb(n) -> ''confidence_score'')', TG_TABLE_SCHEMA);
 	RETURN NULL;
 END
 $$;

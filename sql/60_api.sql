@@ -31,6 +31,10 @@ DECLARE
 	c rmsync.integration_configs;
 	u bigint := rmsync.effective_user(user_id);
 BEGIN
+	IF u IS NULL THEN
+		RAISE EXCEPTION 'no user is named'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a user id, or set rmsync.user_id.';
+	END IF;
 	SELECT * INTO c FROM rmsync.integration_configs i WHERE i.user_id = u AND i.target_name = lane_of.target_name;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'user % is not connected to target "%"', u, target_name
@@ -72,7 +76,9 @@ DECLARE
 BEGIN
 	IF backup THEN
 		UPDATE rmsync.integration_configs c SET backup_config_encrypted = token, updated_at = now(),
-			state = CASE c.state WHEN 'auth' THEN 'active' ELSE c.state END
+			state = CASE c.state WHEN 'auth' THEN 'active' ELSE c.state END,
+			state_reason = CASE c.state WHEN 'auth' THEN NULL ELSE c.state_reason END,
+			state_since = CASE c.state WHEN 'auth' THEN now() ELSE c.state_since END
 		WHERE c.user_id = store_connection.user_id AND c.target_name = store_connection.target_name
 		RETURNING id INTO lane;
 		IF lane IS NULL THEN
@@ -200,6 +206,10 @@ BEGIN
 		RAISE EXCEPTION 'unrecognized target "%"', target_name
 			USING ERRCODE = 'undefined_object', HINT = 'SELECT rmsync_targets() lists the targets.';
 	END IF;
+	IF NOT rmsync.attached() THEN
+		RAISE EXCEPTION 'rmsync is not attached to the tables of a host application'
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run rmsync_attach().';
+	END IF;
 	IF max_items < 0 THEN
 		RAISE EXCEPTION 'max_items must not be negative' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
@@ -225,14 +235,23 @@ BEGIN
 			SELECT 'page_text', p.item_id, b.uuid, b.at FROM notebooks b
 			JOIN rmsync.source_page p ON p.user_id = c.user_id AND p.notebook_uuid = b.uuid
 			WHERE force AND p.live AND p.ready
+			UNION
+			SELECT 'todo', t.item_id, b.uuid, b.at FROM notebooks b
+			JOIN rmsync.source_todo t ON t.user_id = c.user_id AND t.notebook_uuid = b.uuid
+			WHERE force AND t.live
+			UNION
+			SELECT 'highlight', h.item_id, b.uuid, b.at FROM notebooks b
+			JOIN rmsync.source_highlight h ON h.user_id = c.user_id AND h.notebook_uuid = b.uuid
+			WHERE force AND h.live
 		), chosen AS (
-			SELECT * FROM work w WHERE wanted IS NULL OR w.t = wanted
-			ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i LIMIT max_items
+			SELECT * FROM work w
+			WHERE (wanted IS NULL OR w.t = wanted) AND c.item_types & rmsync.type_bit(w.t) <> 0
+			ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i LIMIT max_items
 		)
 		SELECT coalesce(rmsync.enqueue(c.id,
-			array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i),
-			array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i),
-			array_agg(w.nb ORDER BY w.at DESC NULLS LAST, w.nb, w.t, w.i), 1::smallint, 'manual', force), 0)
+			array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i),
+			array_agg(w.i ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i),
+			array_agg(w.nb ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i), 1::smallint, 'manual', force), 0)
 		INTO n FROM chosen w;
 		queued := queued + n;
 		IF NOT c.target_name = ANY (targets) THEN

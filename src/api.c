@@ -77,12 +77,17 @@ plain_config(int64 user_id, Jsonb *given)
 	return config;
 }
 
-/* Keys that say where a target's objects live. */
+/*
+ * Keys that say where a target's objects live, or how all of them look: what
+ * was delivered with other values counts for nothing.
+ */
 static bool
 same_destination(Jsonb *a, Jsonb *b)
 {
-	static const char *const keys[] = { "url", "database_id", "data_source_id",
-										"workspace_id" };
+	static const char *const keys[] = {
+		"url",			"database_id", "data_source_id",
+		"workspace_id", "page_order",  "page_title"
+	};
 
 	for (int i = 0; i < lengthof(keys); i++)
 	{
@@ -130,6 +135,7 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	char *token;
 	char *result;
 	int types;
+	bool elsewhere;
 	MemoryContext cxt = CurrentMemoryContext;
 
 	pgstat_report_activity(STATE_RUNNING, "rmsync_connect(...)");
@@ -163,10 +169,19 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	explicit_bzero(plain, strlen(plain));
 
 	SPI_connect();
+	elsewhere = destination_changes(user_id, name, config);
+	if (backup && elsewhere)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("backup configuration for target \"%s\" names another destination",
+						name),
+				 errdetail(
+					 "It is used with what the connection's own destination holds."),
+				 errhidestmt(true)));
 	result =
 		rmsync_store_connect(user_id, name, token, types,
 							 target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
-							 destination_changes(user_id, name, config), backup);
+							 elsewhere, backup);
 	result = MemoryContextStrdup(cxt, result);
 	SPI_finish();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(result)));

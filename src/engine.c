@@ -93,7 +93,7 @@ rmsync_engine_create(bool foreground)
 	ctl.entrysize = sizeof(ClaimKey);
 	engine->claims = hash_create("rmsync claims", 1024, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (int i = 0; rmsync_targets[i] != NULL && i < RMSYNC_MAX_TARGETS; i++)
+	for (int i = 0; i < RMSYNC_MAX_TARGETS && rmsync_targets[i] != NULL; i++)
 	{
 		engine->leases[i].target = rmsync_targets[i];
 		engine->nleases++;
@@ -170,6 +170,8 @@ lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
 			if (engine->leases[i].target == target)
 				lane->lease = &engine->leases[i];
 		}
+		if (lane->lease == NULL)
+			return;
 		lane->limits = target->limits;
 	}
 	lane->ready = true;
@@ -378,6 +380,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	 * crash, it would be sent again as something new.
 	 */
 	durable = rmsync_engine_record(engine, now_us);
+	if (woken && !engine->instance_ok)
+		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, false);
 	if (woken || check)
 		durable = take_in(engine, true, now_us, &others) || durable;
@@ -389,8 +393,13 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		lanes_have_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
-	if (may_load(engine))
-		rmsync_engine_load(engine, now_us);
+	if (may_load(engine) && wants_load(engine, now_us))
+	{
+		/* no source, nothing to compare with: all would look deleted */
+		engine->instance_ok = rmsync_store_attached();
+		if (engine->instance_ok)
+			rmsync_engine_load(engine, now_us);
+	}
 	if (engine->due_dirty)
 	{
 		engine->next_due = rmsync_store_next_due();
@@ -555,6 +564,8 @@ blame_job(EngineJob *ejob)
 	job->remote_dirty = false;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
+	for (int i = 0; i < job->nsiblings; i++)
+		job->siblings[i].lost = false;
 }
 
 void

@@ -15,38 +15,22 @@
 #include "engine_internal.h"
 #include "guc.h"
 
-/* The lane's trouble, not the job's: nothing more of the lane should start. */
-static bool
-halts_lane(const RmsyncJob *job)
+/* Is the job's failure the lane's?  Then other jobs would meet it, too. */
+bool
+rmsync_job_troubles_lane(const RmsyncJob *job)
 {
-	switch (job->fail.scope)
-	{
-		case RMSYNC_FAIL_RATE:
-		case RMSYNC_FAIL_NETWORK:
-		case RMSYNC_FAIL_AUTH:
-		case RMSYNC_FAIL_QUOTA:
-		case RMSYNC_FAIL_HELD:
-			return true;
-		case RMSYNC_FAIL_NONE:
-		case RMSYNC_FAIL_ITEM:
-		case RMSYNC_FAIL_GROUP:
-			break;
-	}
-	return false;
+	return job->fail.scope >= RMSYNC_FAIL_RATE;
 }
 
 static void
 end_job(RmsyncEngine *engine, EngineJob *ejob)
 {
-	if (halts_lane(&ejob->job))
-	{
-		ejob->halts = true;
-		ejob->lane->halted++;
-	}
 	if (engine->nended++ == 0)
 		engine->ended_since_us = rmsync_engine_now();
 	dlist_push_tail(&engine->ended, &ejob->node);
 	dlist_delete(&ejob->started_node);
+	if (rmsync_job_troubles_lane(&ejob->job))
+		ejob->lane->troubled++;
 	ejob->lane->in_flight--;
 	ejob->lane->lease->in_flight--;
 	engine->in_flight--;
@@ -122,23 +106,38 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 }
 
 /*
+ * Notes a target made about the service are seen by all jobs of the lane, so
+ * they must outlive the job that learned them.
+ */
+static void
+keep_remote(EngineJob *ejob)
+{
+	RmsyncLane *lane = ejob->lane;
+
+	if (!ejob->job.remote_dirty || lane->info.remote == lane->remote_copy)
+		return;
+	lane->remote_copy = lane->info.remote =
+		MemoryContextStrdup(lane->cxt, lane->info.remote);
+}
+
+/*
  * Takes a job as far as it goes without waiting.  It must be in no list.
  */
 void
 rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncJob *job = &ejob->job;
-	const RmsyncTarget *target = ejob->lane->lease->target;
 	MemoryContext old = MemoryContextSwitchTo(job->cxt);
 	RmsyncStep step = RMSYNC_STEP_DONE;
 
 	if (job->fail.scope == RMSYNC_FAIL_NONE)
 	{
 		memset(&ejob->request, 0, sizeof(ejob->request));
-		step = target->next(job, &ejob->request);
+		step = ejob->lane->lease->target->next(job, &ejob->request);
 		if (job->fail.scope != RMSYNC_FAIL_NONE)
 			step = RMSYNC_STEP_DONE;
 	}
+	keep_remote(ejob);
 	MemoryContextSwitchTo(old);
 
 	switch (step)
@@ -180,6 +179,7 @@ rmsync_engine_responses(RmsyncEngine *engine)
 		engine->stat.bytes_received += ejob->response.body_len;
 		engine->stat.bytes_sent += ejob->request.body_len;
 		ejob->lane->lease->target->response(&ejob->job, &ejob->response);
+		keep_remote(ejob);
 		MemoryContextSwitchTo(old);
 		rmsync_engine_advance(engine, ejob);
 	}
@@ -289,14 +289,18 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
 			int limit = lane->limits.jobs_per_lane;
 
-			/* after failures one probe goes first */
-			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5)
+			/*
+			 * After failures one probe goes first; and the first job of all
+			 * learns about the service for the others.
+			 */
+			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5 ||
+				(lane->info.remote == NULL &&
+				 lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK))
 				limit = 1;
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);
-			if (lane->buffered == 0 || lane->halted > 0 ||
-				lane->in_flight >= limit ||
-				engine->in_flight >= rmsync_max_in_flight ||
+			if (lane->buffered == 0 || lane->in_flight >= limit ||
+				lane->troubled > 0 || engine->in_flight >= rmsync_max_in_flight ||
 				rmsync_lane_wait(lane, now_us) > 0)
 				continue;
 			/*

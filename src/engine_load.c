@@ -31,6 +31,7 @@ claim_key(int64 lane_id, int type, const char *id)
 {
 	ClaimKey key;
 
+	Assert(id != NULL);
 	key.lane_id = lane_id;
 	key.what = DatumGetUInt64(
 		hash_any_extended((const unsigned char *) id, strlen(id), type));

@@ -108,7 +108,11 @@ record_undecided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 	}
 }
 
-/* Writes what an item decided.  Called at a commit and at the job's end. */
+/*
+ * Writes what an item decided.  Called at a commit and at the job's end; a
+ * notebook that is decided may change its entry again (the order of its
+ * pages).
+ */
 static void
 record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			   int64 now_us)
@@ -116,7 +120,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 	int64 lane_id = ejob->lane->lane_id;
 
 	write_ledger(ejob, item);
-	if (item->version == 0)
+	if (item->version == 0 || item->recorded)
 		return;
 	switch (item->outcome)
 	{
@@ -150,6 +154,19 @@ record_remote(EngineJob *ejob)
 	if (job->remote_dirty)
 		rmsync_store_lane_remote(job->lane->lane_id, job->lane->config_epoch,
 								 job->lane->remote);
+}
+
+/* Pages whose objects turned out to be gone. */
+static void
+record_lost(EngineJob *ejob)
+{
+	RmsyncJob *job = &ejob->job;
+
+	for (int i = 0; i < job->nsiblings; i++)
+	{
+		if (job->siblings[i].lost)
+			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
+	}
 }
 
 /* A lane state and its one notification. */
@@ -210,16 +227,16 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	lane->fail_streak++;
 	if (!lease->target->own_servers)
 		lease->fail_streak++;
-	delay = ejob->job.fail.delay_ms > 0
-				? ejob->job.fail.delay_ms
-				: rmsync_breaker_ms(lane->fail_streak - 1,
-									rmsync_engine_random(engine));
+	delay =
+		ejob->job.fail.delay_ms > 0
+			? ejob->job.fail.delay_ms
+			: rmsync_breaker_ms(lane->fail_streak, rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
 	if (lease->fail_streak >= 10)
 		lease->open_until_us =
 			now_us + (int64) rmsync_engine_scaled(
-						 rmsync_breaker_ms(lease->fail_streak - 10,
+						 rmsync_breaker_ms(lease->fail_streak - 9,
 										   rmsync_engine_random(engine))) *
 						 1000;
 	rmsync_store_lane_blocked(lane->lane_id, delay, lane->fail_streak);
@@ -240,7 +257,7 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		return; /* several jobs met the same limit */
 	if (delay <= 0)
 		delay = rmsync_engine_scaled(
-			rmsync_breaker_ms(lane->limit_streak++, rmsync_engine_random(engine)));
+			rmsync_breaker_ms(++lane->limit_streak, rmsync_engine_random(engine)));
 	delay = Min(delay, 3600 * 1000);
 	delay += (int) (rmsync_engine_random(engine) * 250);
 	until = now_us + (int64) delay * 1000;
@@ -313,12 +330,11 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	{
 		RmsyncItem *item = job->items[i];
 
-		if (item->recorded)
-			continue;
 		record_decided(engine, ejob, item, now_us);
 		if (item->outcome == RMSYNC_OUT_NONE)
 			record_undecided(engine, ejob, item, now_us);
 	}
+	record_lost(ejob);
 	record_lane(engine, ejob, now_us);
 	engine->current = NULL;
 }
@@ -334,10 +350,8 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	if (job->notebook != NULL && job->notebook->version == 0)
 		write_ledger(ejob, job->notebook);
 	for (int i = 0; i < job->nitems; i++)
-	{
-		if (!job->items[i]->recorded)
-			record_decided(engine, ejob, job->items[i], now_us);
-	}
+		record_decided(engine, ejob, job->items[i], now_us);
+	record_lost(ejob);
 	engine->current = NULL;
 }
 
@@ -405,6 +419,8 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 	job->remote_dirty = false;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
+	for (int i = 0; i < job->nsiblings; i++)
+		job->siblings[i].lost = false;
 	for (int i = 0; i < job->nitems; i++)
 	{
 		RmsyncItem *item = job->items[i];
@@ -435,8 +451,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
-	if (ejob->halts)
-		lane->halted--;
+	if (rmsync_job_troubles_lane(job))
+		lane->troubled--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)

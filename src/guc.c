@@ -41,6 +41,7 @@ char *rmsync_ca_file = NULL;
 char *rmsync_instance = NULL;
 char *rmsync_app_url = NULL;
 char *rmsync_notion_base_url = NULL;
+char *rmsync_user_id = NULL;
 double rmsync_backoff_scale = 1.0;
 
 /*
@@ -68,6 +69,18 @@ check_key_derivation(char **newval, void **extra, GucSource source)
 	if (strcmp(*newval, "document") == 0 || strcmp(*newval, "rmirror") == 0)
 		return true;
 	GUC_check_errdetail("Available values: document, rmirror.");
+	return false;
+}
+
+/* SQL reads it as a bigint; digits that always fit. */
+static bool
+check_user_id(char **newval, void **extra, GucSource source)
+{
+	size_t len = strlen(*newval);
+
+	if (strspn(*newval, "0123456789") == len && len <= 18)
+		return true;
+	GUC_check_errdetail("The user must be given as a number.");
 	return false;
 }
 
@@ -191,7 +204,8 @@ define_delivery_settings(void)
 							NULL, &rmsync_max_age, 259200, 60, INT_MAX / 1000,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("rmsync.http_timeout",
-							"Maximum duration of one HTTP request.", NULL,
+							"Maximum duration of one HTTP request.",
+							"Services answer within a minute; what is cut off earlier may have been done all the same.",
 							&rmsync_http_timeout, 75000, 100, 3600 * 1000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("rmsync.log_retention",
@@ -217,10 +231,17 @@ define_delivery_settings(void)
 							 0.0, 10.0, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
-/* A superuser's: each of these can send data or secrets elsewhere. */
+/*
+ * But for the first, which takes away and gives nothing, these are a
+ * superuser's: each of them can send data or secrets elsewhere.
+ */
 static void
 define_security_settings(void)
 {
+	DefineCustomStringVariable("rmsync.user_id", "User this session acts for.",
+							   "Functions and row-level security show and change this user's rows only; empty means no restriction by functions and no rows by row-level security.",
+							   &rmsync_user_id, "", PGC_USERSET, 0,
+							   check_user_id, NULL, NULL);
 	DefineCustomStringVariable("rmsync.master_key_file",
 							   "File that holds the master keys, one per line.",
 							   "The first key encrypts, all of them decrypt.",

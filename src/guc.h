@@ -32,6 +32,7 @@ extern char *rmsync_ca_file;	/* SUSET, extra CA bundle, '' = system's */
 extern char *rmsync_instance;	/* POSTMASTER */
 extern char *rmsync_app_url;	/* SIGHUP: base of links back to the app */
 extern char *rmsync_notion_base_url;	/* SUSET */
+extern char *rmsync_user_id;	/* USERSET, read by SQL; '' = not confined */
 extern double rmsync_backoff_scale; /* SUSET, 1.0: tests shorten waiting */
 
 extern void rmsync_guc_init(void);

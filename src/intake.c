@@ -32,7 +32,6 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -40,6 +39,7 @@
 #include "utils/tuplestore.h"
 
 #include "intake.h"
+#include "intake_spec.h"
 #include "lookup.h"
 #include "shmem.h"
 
@@ -58,36 +58,10 @@ enum
 	INTAKE_NATTS
 };
 
-/* Kinds of marks, as stored; a mapping becomes its notebook's mark. */
-#define KIND_NOTEBOOK 'n'
-#define KIND_PAGE 'p'
-#define KIND_TODO 't'
-#define KIND_HIGHLIGHT 'h'
-#define KIND_USER_GONE 'u'
-#define KIND_EVERYTHING 'U'
-#define KIND_MAPPING 'm'
-
-#define MAX_WATCH 32
-
-/* What the trigger's arguments say about its table. */
-typedef struct MarkSpec
-{
-	char kind;
-	AttrNumber key;		 /* item id if not empty; 0 = none */
-	AttrNumber id;		 /* item id otherwise */
-	AttrNumber user;	 /* user id; 0 = the notebook's */
-	AttrNumber notebook; /* notebook's row id, to be looked up */
-	AttrNumber uuid;	 /* notebook's uuid, where the row has it */
-	AttrNumber watch[MAX_WATCH];
-	int nwatch;
-	const char *lookup;	 /* where notebooks are, see lookup.h */
-	const char *missing; /* a column that is not there */
-} MarkSpec;
-
 /* One run of the trigger. */
 typedef struct MarkState
 {
-	MarkSpec spec;
+	RmsyncMarkSpec spec;
 	Relation hostrel;
 	MemoryContext cxt;	   /* of this run */
 	MemoryContext row_cxt; /* of one row */
@@ -102,15 +76,14 @@ typedef struct MarkState
 
 /*
  * The latest mark a mapping caused in this transaction.  The host deletes and
- * re-inserts all mappings of a notebook row by row; one mark says it all.  It
- * stands for others only within its subtransaction, whose fate they share.
+ * re-inserts all mappings of a notebook row by row; one mark says it all.
  */
 static struct
 {
-	SubTransactionId subid; /* 0 = none */
+	FullTransactionId xid;
 	Oid host_relid;
 	int64 notebook;
-	Oid intake_relid;
+	int64 mark;
 	ItemPointerData tid;
 } last_mapping;
 
@@ -134,7 +107,6 @@ intake_xact_callback(XactEvent event, void *arg)
 			return;
 	}
 	wake_wanted = false;
-	last_mapping.subid = InvalidSubTransactionId;
 }
 
 void
@@ -160,97 +132,6 @@ rmsync_lanes_changed(PG_FUNCTION_ARGS)
 {
 	rmsync_wake_at_commit();
 	PG_RETURN_VOID();
-}
-
-static AttrNumber
-need_column(MarkSpec *spec, TupleDesc desc, const char *name)
-{
-	AttrNumber attnum = rmsync_lookup_column(desc, name, strlen(name));
-
-	if (attnum == InvalidAttrNumber)
-		spec->missing = name;
-	return attnum;
-}
-
-static void
-parse_watch(MarkSpec *spec, TupleDesc desc, const char *list)
-{
-	while (*list != '\0')
-	{
-		size_t len = strcspn(list, ",");
-		AttrNumber attnum = rmsync_lookup_column(desc, list, len);
-
-		if (attnum != InvalidAttrNumber && spec->nwatch < MAX_WATCH)
-			spec->watch[spec->nwatch++] = attnum;
-		else if (spec->missing == NULL)
-			spec->missing = pnstrdup(list, len);
-		list += len;
-		if (*list == ',')
-			list++;
-	}
-}
-
-/*
- * Reads the arguments that rmsync_attach() gave the trigger: the kind, then
- * name=value.  Columns are found by name each time, a table may be altered.
- */
-static void
-parse_arguments(MarkSpec *spec, Trigger *trigger, TupleDesc desc)
-{
-	memset(spec, 0, sizeof(*spec));
-	if (trigger->tgnargs < 1)
-		elog(ERROR, "trigger \"%s\" has no arguments", trigger->tgname);
-	spec->kind = trigger->tgargs[0][0];
-	for (int i = 1; i < trigger->tgnargs; i++)
-	{
-		const char *arg = trigger->tgargs[i];
-
-		if (strncmp(arg, "watch=", 6) == 0)
-			parse_watch(spec, desc, arg + 6);
-		else if (strncmp(arg, "key=", 4) == 0)
-			spec->key = need_column(spec, desc, arg + 4);
-		else if (strncmp(arg, "id=", 3) == 0)
-			spec->id = need_column(spec, desc, arg + 3);
-		else if (strncmp(arg, "user=", 5) == 0)
-			spec->user = need_column(spec, desc, arg + 5);
-		else if (strncmp(arg, "uuid=", 5) == 0)
-			spec->uuid = need_column(spec, desc, arg + 5);
-		else if (strncmp(arg, "notebook=", 9) == 0)
-			spec->notebook = need_column(spec, desc, arg + 9);
-		else if (strncmp(arg, "lookup=", 7) == 0)
-			spec->lookup = arg + 7;
-		else
-			elog(ERROR, "unrecognized argument \"%s\" of trigger \"%s\"", arg,
-				 trigger->tgname);
-	}
-}
-
-/* The value of a column as text in the current context, NULL if null. */
-static char *
-column_text(TupleTableSlot *slot, AttrNumber attnum)
-{
-	bool isnull;
-	Datum value;
-
-	if (attnum == InvalidAttrNumber)
-		return NULL;
-	value = slot_getattr(slot, attnum, &isnull);
-	if (isnull)
-		return NULL;
-	return rmsync_lookup_text(value, TupleDescAttr(slot->tts_tupleDescriptor,
-												   attnum - 1)
-										 ->atttypid);
-}
-
-/* The value of an integer column; false if null. */
-static bool
-column_int(TupleTableSlot *slot, AttrNumber attnum, int64 *result)
-{
-	bool isnull;
-	Datum value = slot_getattr(slot, attnum, &isnull);
-	Oid type = TupleDescAttr(slot->tts_tupleDescriptor, attnum - 1)->atttypid;
-
-	return !isnull && rmsync_lookup_int(value, type, result);
 }
 
 /* Looks for rmsync at the first changed row; false if it is not there. */
@@ -352,19 +233,27 @@ put_mark(MarkState *state, char kind, int64 user_id, const char *item_id,
 static bool
 mapping_marked(MarkState *state, int64 notebook)
 {
-	if (last_mapping.subid != GetCurrentSubTransactionId() ||
+	bool isnull;
+
+	if (!FullTransactionIdEquals(last_mapping.xid,
+								 GetTopFullTransactionIdIfAny()) ||
 		last_mapping.notebook != notebook ||
 		last_mapping.host_relid != RelationGetRelid(state->hostrel))
 		return false;
 
-	/* The same transaction may have folded it, or truncated the table. */
+	/*
+	 * A savepoint may have been rolled back, or the same transaction folded
+	 * the mark or truncated the table.  If we see it, whatever may still undo
+	 * it undoes the present statement, too.
+	 */
 	if (!open_intake(state) ||
-		last_mapping.intake_relid != RelationGetRelid(state->intake) ||
 		ItemPointerGetBlockNumber(&last_mapping.tid) >=
-			RelationGetNumberOfBlocks(state->intake))
+			RelationGetNumberOfBlocks(state->intake) ||
+		!table_tuple_fetch_row_version(state->intake, &last_mapping.tid,
+									   SnapshotSelf, state->slot))
 		return false;
-	return table_tuple_fetch_row_version(state->intake, &last_mapping.tid,
-										 SnapshotSelf, state->slot);
+	return DatumGetInt64(slot_getattr(state->slot, INTAKE_ID + 1, &isnull)) ==
+		   last_mapping.mark;
 }
 
 static void
@@ -373,7 +262,8 @@ mark_mapping(MarkState *state, TupleTableSlot *row)
 	int64 id;
 	RmsyncNotebookRef *notebook;
 
-	if (!column_int(row, state->spec.notebook, &id) || mapping_marked(state, id))
+	if (!rmsync_mark_column_int(row, state->spec.notebook, &id) ||
+		mapping_marked(state, id))
 		return;
 	notebook = rmsync_lookup_notebook(state->lookup, id);
 	if (notebook == NULL || notebook->marked)
@@ -385,10 +275,10 @@ mark_mapping(MarkState *state, TupleTableSlot *row)
 			 notebook->uuid);
 	if (state->intake == NULL)
 		return;
-	last_mapping.subid = GetCurrentSubTransactionId();
+	last_mapping.xid = GetTopFullTransactionId();
+	last_mapping.mark = DatumGetInt64(state->slot->tts_values[INTAKE_ID]);
 	last_mapping.host_relid = RelationGetRelid(state->hostrel);
 	last_mapping.notebook = id;
-	last_mapping.intake_relid = RelationGetRelid(state->intake);
 	last_mapping.tid = state->slot->tts_tid;
 }
 
@@ -396,7 +286,7 @@ mark_mapping(MarkState *state, TupleTableSlot *row)
 static void
 mark_row(MarkState *state, TupleTableSlot *row)
 {
-	MarkSpec *spec = &state->spec;
+	RmsyncMarkSpec *spec = &state->spec;
 	RmsyncNotebookRef *notebook = NULL;
 	int64 id;
 	int64 user_id;
@@ -411,7 +301,7 @@ mark_row(MarkState *state, TupleTableSlot *row)
 
 	if (spec->notebook != InvalidAttrNumber)
 	{
-		if (!column_int(row, spec->notebook, &id))
+		if (!rmsync_mark_column_int(row, spec->notebook, &id))
 			return;
 		/* A notebook that is gone has its own mark, which covers the rest. */
 		notebook = rmsync_lookup_notebook(state->lookup, id);
@@ -421,7 +311,7 @@ mark_row(MarkState *state, TupleTableSlot *row)
 	}
 	if (spec->user != InvalidAttrNumber)
 	{
-		if (!column_int(row, spec->user, &user_id))
+		if (!rmsync_mark_column_int(row, spec->user, &user_id))
 			return;
 	}
 	else if (notebook != NULL)
@@ -431,13 +321,13 @@ mark_row(MarkState *state, TupleTableSlot *row)
 	if (!rmsync_lookup_lane(state->lookup, user_id))
 		return;
 
-	item_id = column_text(row, spec->key);
+	item_id = rmsync_mark_column_text(row, spec->key);
 	if (item_id == NULL || item_id[0] == '\0')
-		item_id = column_text(row, spec->id);
+		item_id = rmsync_mark_column_text(row, spec->id);
 	if (item_id == NULL)
 		return;
 	if (spec->uuid != InvalidAttrNumber)
-		uuid = column_text(row, spec->uuid);
+		uuid = rmsync_mark_column_text(row, spec->uuid);
 	put_mark(state, spec->kind, user_id, item_id, uuid);
 }
 
@@ -458,57 +348,6 @@ mark_everybody(MarkState *state)
 		pg_lltoa(users[i], item_id);
 		put_mark(state, KIND_EVERYTHING, users[i], item_id, NULL);
 	}
-}
-
-/* Does a column differ between two rows? */
-static bool
-column_differs(TupleTableSlot *old_row, TupleTableSlot *new_row, AttrNumber attnum)
-{
-	Form_pg_attribute att =
-		TupleDescAttr(old_row->tts_tupleDescriptor, attnum - 1);
-	bool old_null;
-	bool new_null;
-	Datum old_value = slot_getattr(old_row, attnum, &old_null);
-	Datum new_value = slot_getattr(new_row, attnum, &new_null);
-
-	if (old_null || new_null)
-		return old_null != new_null;
-
-	/* An untouched long text keeps its place out of line: do not fetch it. */
-	if (att->attlen == -1 &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(old_value)) &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(new_value)) &&
-		memcmp(DatumGetPointer(old_value), DatumGetPointer(new_value),
-			   VARSIZE_EXTERNAL(DatumGetPointer(old_value))) == 0)
-		return false;
-	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
-}
-
-/* Is it another item, or in another place, than before? */
-static bool
-identity_differs(MarkSpec *spec, TupleTableSlot *old_row, TupleTableSlot *new_row)
-{
-	AttrNumber columns[] = { spec->key, spec->id, spec->user, spec->notebook,
-							 spec->uuid };
-
-	for (int i = 0; i < lengthof(columns); i++)
-	{
-		if (columns[i] != InvalidAttrNumber &&
-			column_differs(old_row, new_row, columns[i]))
-			return true;
-	}
-	return false;
-}
-
-static bool
-watched_differs(MarkSpec *spec, TupleTableSlot *old_row, TupleTableSlot *new_row)
-{
-	for (int i = 0; i < spec->nwatch; i++)
-	{
-		if (column_differs(old_row, new_row, spec->watch[i]))
-			return true;
-	}
-	return false;
 }
 
 static TupleTableSlot *
@@ -556,10 +395,10 @@ mark_updates(MarkState *state, Tuplestorestate *old_rows,
 		   tuplestore_gettupleslot(new_rows, true, false, new_row))
 	{
 		MemoryContext oldcxt = MemoryContextSwitchTo(state->row_cxt);
-		bool moved = identity_differs(&state->spec, old_row, new_row);
+		bool moved = rmsync_mark_spec_moved(&state->spec, old_row, new_row);
 
 		CHECK_FOR_INTERRUPTS();
-		if ((moved || watched_differs(&state->spec, old_row, new_row)) &&
+		if ((moved || rmsync_mark_spec_changed(&state->spec, old_row, new_row)) &&
 			begin_marking(state))
 		{
 			if (moved)
@@ -575,7 +414,7 @@ mark_updates(MarkState *state, Tuplestorestate *old_rows,
 
 /*
  * rmsync.mark(): the trigger function.  rmsync_attach() creates the triggers;
- * their arguments are described at parse_arguments().
+ * their arguments are described at rmsync_mark_spec_parse().
  */
 Datum
 rmsync_mark(PG_FUNCTION_ARGS)
@@ -595,8 +434,8 @@ rmsync_mark(PG_FUNCTION_ARGS)
 	state.cxt = CurrentMemoryContext;
 	state.row_cxt = AllocSetContextCreate(CurrentMemoryContext, "rmsync row",
 										  ALLOCSET_SMALL_SIZES);
-	parse_arguments(&state.spec, trigdata->tg_trigger,
-					RelationGetDescr(state.hostrel));
+	rmsync_mark_spec_parse(&state.spec, trigdata->tg_trigger,
+						   RelationGetDescr(state.hostrel));
 	if (state.spec.missing != NULL)
 		ereport(WARNING,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),

@@ -129,9 +129,12 @@ typedef struct RmsyncSibling
 	RmsyncItem *item;			/* set if the page is among the due items */
 
 	/*
-	 * set by the target: the object is gone.  At the next commit the engine
-	 * empties the page's ledger entry (external id, hashes, metadata) and
-	 * queues the page anew, unless "item" is set and undecided.
+	 * Set by the target: the object is gone or has to be made anew, and the
+	 * page is not among the undecided items (those the target sees to
+	 * itself).  At the next commit (or at the job's end), after the other
+	 * ledger entries, the engine empties the page's entry (external id,
+	 * hashes, metadata; no success any more) and queues the page.  An entry
+	 * that has an intent stays as it is: its own job finds out.
 	 */
 	bool		lost;
 } RmsyncSibling;
@@ -154,7 +157,9 @@ typedef struct RmsyncLaneInfo
 	int			config_epoch;
 	Jsonb	   *config;			/* decrypted; lives in a wiped context */
 	char	   *remote;			/* JSON object text: what the target learned
-								 * about the service (ids, limits), NULL = {} */
+								 * about the service (ids, limits), NULL = {};
+								 * the target sets it in "next", the engine
+								 * copies it: valid only during a call */
 } RmsyncLaneInfo;
 
 /* Why a job stopped before all its items had an outcome. */

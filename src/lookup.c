@@ -24,6 +24,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
+#include "access/skey.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
@@ -176,8 +177,9 @@ begin_scan(LookupTable *table, bool all, int64 value)
 		ScanKeyInit(&key, table->key, BTEqualStrategyNumber, F_INT8EQ,
 					Int64GetDatum(value));
 	else
-		ScanKeyInit(&key, table->key, BTEqualStrategyNumber, F_INT4EQ,
-					Int32GetDatum((int32) value));
+		ScanKeyEntryInitialize(&key, 0, table->key, BTEqualStrategyNumber,
+							   INT8OID, InvalidOid, F_INT48EQ,
+							   Int64GetDatum(value));
 	return systable_beginscan(table->rel, table->index,
 							  OidIsValid(table->index), SnapshotAny, 1, &key);
 }
@@ -234,14 +236,19 @@ open_notebooks(LookupTable *notebooks, Relation hostrel, const char *definition)
 {
 	char *names[4];
 	int nnames = 0;
-	char *copy = pstrdup(definition);
 	TupleDesc desc;
 	Oid relid;
 
-	for (char *name = strtok(copy, ","); name != NULL && nnames < 4;
-		 name = strtok(NULL, ","))
-		names[nnames++] = name;
-	if (nnames < 4)
+	for (const char *name = definition; nnames < lengthof(names); name++)
+	{
+		size_t len = strcspn(name, ",");
+
+		names[nnames++] = pnstrdup(name, len);
+		name += len;
+		if (*name == '\0')
+			break;
+	}
+	if (nnames < lengthof(names))
 		return;
 	relid = get_relname_relid(names[0], RelationGetNamespace(hostrel));
 	if (!OidIsValid(relid))

@@ -88,41 +88,6 @@ undo_setext(MdBuilder *b)
 	return 0;
 }
 
-/* ----- attributes ----- */
-
-/* Copies a link target, title or language, with its entities decoded. */
-static char *
-attribute(MdBuilder *b, const MD_ATTRIBUTE *a)
-{
-	char *dst = rmsync_md_grab(b, a->size * 4 + 1);
-	size_t len = 0;
-
-	if (dst == NULL)
-		return NULL;
-	for (int i = 0; a->size > 0 && a->substr_offsets[i] < a->size; i++)
-	{
-		const char *part = a->text + a->substr_offsets[i];
-		size_t part_len = a->substr_offsets[i + 1] - a->substr_offsets[i];
-		int n = 0;
-
-		if (a->substr_types[i] == MD_TEXT_ENTITY)
-			n = rmsync_markdown_entity(dst + len, part, part_len);
-		if (n == 0)
-			n = rmsync_markdown_unmask(dst + len, part, part_len);
-		len += n;
-	}
-	dst[len] = '\0';
-	return dst;
-}
-
-static bool
-is_web_address(const char *url)
-{
-	return pg_strncasecmp(url, "http://", 7) == 0 ||
-		   pg_strncasecmp(url, "https://", 8) == 0 ||
-		   pg_strncasecmp(url, "mailto:", 7) == 0;
-}
-
 /* ----- spans ----- */
 
 /* Notes where text came from: numbers, underlines and rows are read there. */
@@ -144,93 +109,6 @@ note_source(MdBuilder *b, const char *p, size_t len)
 }
 
 static int
-enter_link(MdBuilder *b, bool image, const MD_ATTRIBUTE *href,
-		   const MD_ATTRIBUTE *title)
-{
-	MdLink *link;
-
-	if (b->nlinks >= MD_MAX_LINKS)
-		return rmsync_md_fail(b, "links are nested too deep");
-	if (b->leaf == NULL && rmsync_md_open_leaf(b, RMSYNC_BLOCK_PARAGRAPH) != 0)
-		return -1;
-	link = &b->links[b->nlinks];
-	memset(link, 0, sizeof(MdLink));
-	link->image = image;
-	link->href = attribute(b, href);
-	link->title = attribute(b, title);
-	if (link->href == NULL || link->title == NULL)
-		return -1;
-	if (is_web_address(link->href))
-	{
-		if (rmsync_md_flush_run(b) != 0)
-			return -1;
-		link->url = link->href;
-	}
-	b->nlinks++;
-	/* it may have no text of its own */
-	if (rmsync_md_in_source(b, href->text) &&
-		(b->leaf->type == RMSYNC_BLOCK_CELL ||
-		 b->leaf->type == RMSYNC_BLOCK_HEADING))
-		note_source(b, href->text, href->size);
-	return 0;
-}
-
-/* The first text in the open links: write the brackets of those kept. */
-static int
-start_links(MdBuilder *b, const char *source)
-{
-	for (int i = 0; i < b->nlinks; i++)
-	{
-		MdLink *link = &b->links[i];
-
-		if (link->started)
-			continue;
-		link->started = true;
-		if (link->url != NULL)
-			continue;
-		link->bare = source != NULL && source > b->begin && source[-1] == '<';
-		if (!link->bare && rmsync_md_add_string(b, link->image ? "![" : "[") != 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int
-leave_link(MdBuilder *b)
-{
-	MdLink *link = &b->links[b->nlinks - 1];
-	int ret = 0;
-
-	if (link->url != NULL)
-	{
-		ret = rmsync_md_flush_run(b);
-		if (!link->used) /* no text, or only that of a link within */
-			ret = ret || (link->started && rmsync_md_add_string(b, " ")) ||
-				  start_links(b, NULL) || rmsync_md_add_string(b, link->url) ||
-				  rmsync_md_flush_run(b);
-		b->nlinks--;
-		if (link->title[0] != '\0')
-			ret = ret || rmsync_md_add_string(b, " (") ||
-				  rmsync_md_add_string(b, link->title) ||
-				  rmsync_md_add_string(b, ")");
-		return ret ? -1 : 0;
-	}
-	ret = start_links(b, NULL);
-	if (!link->bare)
-	{
-		ret = ret || rmsync_md_add_string(b, "](") ||
-			  rmsync_md_add_string(b, link->href);
-		if (link->title[0] != '\0')
-			ret = ret || rmsync_md_add_string(b, " \"") ||
-				  rmsync_md_add_string(b, link->title) ||
-				  rmsync_md_add_string(b, "\"");
-		ret = ret || rmsync_md_add_string(b, ")");
-	}
-	b->nlinks--;
-	return ret ? -1 : 0;
-}
-
-static int
 change_style(MdBuilder *b, MD_SPANTYPE type, int by)
 {
 	if (b->leaf != NULL && rmsync_md_flush_run(b) != 0)
@@ -238,20 +116,34 @@ change_style(MdBuilder *b, MD_SPANTYPE type, int by)
 	switch (type)
 	{
 		case MD_SPAN_EM:
-			b->italic += by;
+			b->italic = Max(b->italic + by, 0);
 			break;
 		case MD_SPAN_STRONG:
-			b->bold += by;
+			b->bold = Max(b->bold + by, 0);
 			break;
 		case MD_SPAN_DEL:
-			b->strike += by;
+			b->strike = Max(b->strike + by, 0);
 			break;
 		case MD_SPAN_CODE:
-			b->code += by;
+			b->code = Max(b->code + by, 0);
 			break;
 		default:
 			break;
 	}
+	return 0;
+}
+
+static int
+begin_link(MdBuilder *b, bool image, const MD_ATTRIBUTE *href,
+		   const MD_ATTRIBUTE *title)
+{
+	if (rmsync_md_enter_link(b, image, href, title) != 0)
+		return -1;
+	/* it may have no text of its own */
+	if (rmsync_md_in_source(b, href->text) &&
+		(b->leaf->type == RMSYNC_BLOCK_CELL ||
+		 b->leaf->type == RMSYNC_BLOCK_HEADING))
+		note_source(b, href->text, href->size);
 	return 0;
 }
 
@@ -264,13 +156,13 @@ enter_span(MD_SPANTYPE type, void *detail, void *arg)
 	{
 		MD_SPAN_A_DETAIL *a = detail;
 
-		return enter_link(b, false, &a->href, &a->title);
+		return begin_link(b, false, &a->href, &a->title);
 	}
 	if (type == MD_SPAN_IMG)
 	{
 		MD_SPAN_IMG_DETAIL *img = detail;
 
-		return enter_link(b, true, &img->src, &img->title);
+		return begin_link(b, true, &img->src, &img->title);
 	}
 	return change_style(b, type, 1);
 }
@@ -278,9 +170,21 @@ enter_span(MD_SPANTYPE type, void *detail, void *arg)
 static int
 leave_span(MD_SPANTYPE type, void *detail, void *arg)
 {
-	if (type == MD_SPAN_A || type == MD_SPAN_IMG)
-		return leave_link(arg);
-	return change_style(arg, type, -1);
+	MdBuilder *b = arg;
+
+	if (type == MD_SPAN_A)
+	{
+		MD_SPAN_A_DETAIL *a = detail;
+
+		return rmsync_md_leave_link(b, false, &a->href, &a->title);
+	}
+	if (type == MD_SPAN_IMG)
+	{
+		MD_SPAN_IMG_DETAIL *img = detail;
+
+		return rmsync_md_leave_link(b, true, &img->src, &img->title);
+	}
+	return change_style(b, type, -1);
 }
 
 static int
@@ -295,7 +199,7 @@ add_source_text(MD_TEXTTYPE type, const MD_CHAR *p, MD_SIZE len, void *arg)
 		return -1;
 	if (source != NULL)
 		note_source(b, source, len);
-	if (b->nlinks > 0 && start_links(b, source) != 0)
+	if (b->nlinks > 0 && rmsync_md_start_links(b, source) != 0)
 		return -1;
 
 	switch (type)
@@ -311,7 +215,8 @@ add_source_text(MD_TEXTTYPE type, const MD_CHAR *p, MD_SIZE len, void *arg)
 						 : rmsync_md_add_text(b, p, len);
 		case MD_TEXT_CODE:
 			/* a line break in a code span comes as a space of md4c's own */
-			if (b->code > 0 && source == NULL && len == 1 && *p == ' ')
+			if (b->code > 0 && source == NULL && len == 1 && p != NULL &&
+				*p == ' ')
 				return rmsync_md_add_string(b, "\n");
 			return rmsync_md_add_text(b, p, len);
 		default:
@@ -432,7 +337,7 @@ enter_code(MdBuilder *b, const MD_BLOCK_CODE_DETAIL *code)
 		return -1;
 	if (code->info.size > 0)
 	{
-		b->leaf->info = attribute(b, &code->info);
+		b->leaf->info = rmsync_md_attribute(b, &code->info);
 		if (b->leaf->info == NULL)
 			return -1;
 	}
@@ -500,6 +405,11 @@ leave_block(MD_BLOCKTYPE type, void *detail, void *arg)
 	MdBuilder *b = arg;
 	RmsyncBlock *leaf = b->leaf;
 
+	while (b->nlinks > 0) /* as above, the other way round */
+	{
+		if (rmsync_md_end_link(b) != 0)
+			return -1;
+	}
 	if (type == MD_BLOCK_CODE)
 		trim_code(b);
 	if (type == MD_BLOCK_H && leaf->level <= 2 && b->leaf_first != NULL &&
@@ -507,6 +417,7 @@ leave_block(MD_BLOCKTYPE type, void *detail, void *arg)
 		return -1;
 	if (rmsync_md_close_leaf(b) != 0)
 		return -1;
+	b->bold = b->italic = b->strike = b->code = 0;
 	switch (type)
 	{
 		case MD_BLOCK_UL:

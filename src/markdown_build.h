@@ -3,7 +3,8 @@
  * markdown_build.h
  *	  The document tree while it is being built.
  *
- * Shared by markdown.c (md4c's callbacks) and markdown_build.c (the tree) only.
+ * Shared by markdown.c (md4c's callbacks), markdown_build.c (the tree) and
+ * markdown_link.c only.
  *
  *-------------------------------------------------------------------------
  */
@@ -115,5 +116,16 @@ extern int rmsync_md_close_leaf(MdBuilder *b);
 extern int rmsync_md_enter_list(MdBuilder *b, bool ordered, unsigned start);
 extern int rmsync_md_enter_item(MdBuilder *b, const MD_BLOCK_LI_DETAIL *li);
 extern void rmsync_md_number_pending(MdBuilder *b, const char *p);
+
+/* Links and images: markdown_link.c. */
+extern char *rmsync_md_attribute(MdBuilder *b, const MD_ATTRIBUTE *a);
+extern int rmsync_md_enter_link(MdBuilder *b, bool image,
+								const MD_ATTRIBUTE *href,
+								const MD_ATTRIBUTE *title);
+extern int rmsync_md_start_links(MdBuilder *b, const char *source);
+extern int rmsync_md_end_link(MdBuilder *b);
+extern int rmsync_md_leave_link(MdBuilder *b, bool image,
+								const MD_ATTRIBUTE *href,
+								const MD_ATTRIBUTE *title);
 
 #endif							/* RMSYNC_MARKDOWN_BUILD_H */

@@ -18,11 +18,6 @@
 
 #define API_VERSION "2026-03-11"
 
-/*
- * Notion gives up after 60 s.  A shorter time-out than that would turn slow
- * writes into unknown ones.
- */
-#define TIMEOUT_MS 75000
 #define MAX_RESPONSE (16 * 1024 * 1024)
 
 #define MAX_MESSAGE 500
@@ -40,7 +35,11 @@ rmsync_notion_call(NotionJob *nj, RmsyncHttpRequest *request, NotionCall call,
 	request->body_len = body_len;
 	request->repeatable = nj->repeatable = (call != NOTION_ADD);
 	request->fresh_connect = (call == NOTION_ADD);
-	request->timeout_ms = TIMEOUT_MS;
+
+	/*
+	 * The time-out is the default, rmsync.http_timeout: Notion gives up after
+	 * 60 s, and a shorter one would turn slow writes into unknown ones.
+	 */
 	request->max_response = MAX_RESPONSE;
 	rmsync_http_header(request, "Authorization", nj->config.authorization);
 	rmsync_http_header(request, "Notion-Version", API_VERSION);
@@ -163,7 +162,8 @@ read_rate(NotionJob *nj, const RmsyncHttpResponse *response)
 		char *seconds = rmsync_json_get_string(nj->reply, "additional_data",
 											   "retry_after", NULL);
 
-		delay_ms = seconds ? Min(atoi(seconds), 86400) * 1000 : 0;
+		delay_ms =
+			seconds ? (int) Min(strtol(seconds, NULL, 10), 86400) * 1000 : 0;
 	}
 	return stopped(nj, RMSYNC_FAIL_RATE, delay_ms, "rate_limit",
 				   "Notion asked to slow down.");

@@ -56,6 +56,7 @@ finish_removed(NotionJob *nj)
 			rmsync_notion_mark_removed(nj, nj->pages[i].item);
 	}
 	rmsync_notion_mark_removed(nj, nj->notebook);
+	nj->planned = true;
 	nj->state = NOTION_FINISH;
 }
 
@@ -67,7 +68,10 @@ decide(NotionJob *nj)
 	if (!nj->notebook->present)
 	{
 		if (ledger->external_id != NULL)
+		{
+			rmsync_notion_doubt(nj, nj->notebook, true);
 			nj->state = NOTION_ARCHIVE;
+		}
 		else if (ledger->intent == NULL)
 			finish_removed(nj);
 		else if (!nj->remote.complete)

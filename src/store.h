@@ -133,6 +133,13 @@ extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
 extern void rmsync_store_ledger(const RmsyncLaneInfo *lane,
 								const RmsyncItem *item, const char *status);
 
+/*
+ * The object of a page is gone: empties its ledger row, if it stands in that
+ * notebook, and queues the page.
+ */
+extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
+							  const char *notebook_uuid, const char *page_id);
+
 /* One row of sync_log. */
 extern void rmsync_store_log(const RmsyncLaneInfo *lane,
 							 const RmsyncItem *item, const char *status,
@@ -205,9 +212,15 @@ extern bool rmsync_store_lane_swap(int64 lane_id, const char *token);
 
 /*
  * This database is the one the lanes were made in (system identifier and
- * rmsync.instance); a copy must not send.
+ * rmsync.instance), a copy must not send; and it is attached, see below.
  */
 extern bool rmsync_store_instance_ok(void);
+
+/*
+ * The source views show the host's tables, and will until this transaction
+ * ends.  If they do not, everything would be taken for deleted.
+ */
+extern bool rmsync_store_attached(void);
 
 /* Session-level lease on a target: one process at a time sends for it. */
 extern bool rmsync_store_lease(const char *target_name);

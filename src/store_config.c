@@ -252,7 +252,22 @@ rmsync_store_lane_swap(int64 lane_id, const char *token)
 bool
 rmsync_store_instance_ok(void)
 {
-	static RmsyncPlan plan = { "SELECT rmsync.instance_matches()", 0, { 0 } };
+	static RmsyncPlan plan = {
+		"SELECT rmsync.instance_matches() AND rmsync.attached()", 0, { 0 }
+	};
+
+	return rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT) == 1 &&
+		   rmsync_spi_bool(0, 1);
+}
+
+bool
+rmsync_store_attached(void)
+{
+	/* Naming the view locks it: until we commit, nobody can detach. */
+	static RmsyncPlan plan = { "SELECT rmsync.attached() WHERE NOT EXISTS"
+							   " (SELECT FROM rmsync.source_page WHERE false)",
+							   0,
+							   { 0 } };
 
 	return rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT) == 1 &&
 		   rmsync_spi_bool(0, 1);

@@ -114,6 +114,33 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 }
 
 void
+rmsync_store_lost(const RmsyncLaneInfo *lane, const char *notebook_uuid,
+				  const char *page_id)
+{
+	static RmsyncPlan plan = {
+		"WITH gone AS ("
+		"UPDATE rmsync.sync_records SET external_id = NULL,"
+		" content_hash = '', placement_hash = '', metadata_json = NULL,"
+		" intent = NULL, status = 'pending', updated_at = pg_catalog.now()"
+		" WHERE user_id = $1 AND target_name = $2 AND item_type = 'page_text'"
+		" AND item_id = $3 AND notebook_uuid = $4"
+		" RETURNING item_id)"
+		" SELECT rmsync.enqueue($5, ARRAY['page_text'], ARRAY[item_id],"
+		" ARRAY[$4], source => 'lost') FROM gone",
+		5,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
+	};
+	Datum values[5];
+
+	values[0] = Int64GetDatum(lane->user_id);
+	values[1] = CStringGetTextDatum(lane->target_name);
+	values[2] = CStringGetTextDatum(page_id);
+	values[3] = CStringGetTextDatum(notebook_uuid);
+	values[4] = Int64GetDatum(lane->lane_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+}
+
+void
 rmsync_store_log(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 				 const char *status, const char *operation, const char *code,
 				 const char *message, int requests, int duration_ms)

@@ -51,7 +51,7 @@ rmsync_txn_begin(const char *activity)
 
 	caller_context = CurrentMemoryContext;
 	if (in_foreground)
-		PushActiveSnapshot(GetTransactionSnapshot());
+		SPI_connect_ext(SPI_OPT_NONATOMIC);
 	else
 	{
 		Assert(!IsTransactionState());
@@ -59,8 +59,8 @@ rmsync_txn_begin(const char *activity)
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		SPI_connect();
-		PushActiveSnapshot(GetTransactionSnapshot());
 	}
+	PushActiveSnapshot(GetTransactionSnapshot());
 	is_open = true;
 }
 
@@ -90,6 +90,7 @@ rmsync_txn_end(bool durable)
 		PopActiveSnapshot();
 		is_open = false;
 		SPI_commit();
+		SPI_finish();
 	}
 	else
 	{

@@ -40,9 +40,10 @@ BANNED = {
 # http.h holds that outcome as plain data.
 UPWARD_INCLUDES = {("retry", "http.h")}
 
-# Where SPI may be used: the stores hold the SQL, txn.c opens and closes the
-# connection, intake.c reads transition tables inside its trigger.
-SPI_FILES = ("store_*.c", "txn.c", "intake.c")
+# Where SPI may be used: the stores hold the SQL, intake.c reads transition
+# tables inside its trigger.  Others may open and close the connection.
+SPI_FILES = ("store*.c", "intake.c")
+SPI_OPENERS = ("txn.c", "api*.c")
 
 
 def read(path):
@@ -184,20 +185,16 @@ def check_curl(tree):
 
 def check_spi(tree):
     bad = []
+    opening = r"SPI_(?:connect|finish|commit|rollback|start_transaction)"
     for path in tree.sources:
         name = os.path.basename(path)
-        if not any(fnmatch.fnmatch(name, pattern) for pattern in SPI_FILES):
-            bad += hits(
-                path, tree.code[path], r"\b(SPI_[a-z]\w*)\s*\(", "% outside the stores"
-            )
-    # txn.c may open and close, not query.
-    for path in tree.match("src/txn.c"):
-        bad += hits(
-            path,
-            tree.code[path],
-            r"\b(SPI_(?:exec|prepare|cursor)\w*)\s*\(",
-            "% in txn.c: SQL belongs in a store",
-        )
+        if any(fnmatch.fnmatch(name, pattern) for pattern in SPI_FILES):
+            continue
+        if any(fnmatch.fnmatch(name, pattern) for pattern in SPI_OPENERS):
+            pattern = r"\b((?!%s)SPI_[a-z]\w*)\s*\(" % opening
+        else:
+            pattern = r"\b(SPI_[a-z]\w*)\s*\("
+        bad += hits(path, tree.code[path], pattern, "% outside the stores")
     return bad
 
 

@@ -142,6 +142,8 @@ rmsync_can_install()
 
 rmsync_ensure_packages()
 {
+	local package
+
 	PG_CONFIG=$(rmsync_pg_config)
 	rmsync_find_missing
 
@@ -156,11 +158,14 @@ rmsync_ensure_packages()
 		rmsync_apt "${rmsync_packages[@]}" || return 1
 	fi
 
-	if [ ${#rmsync_lint_packages[@]} -gt 0 ]; then
+	if [ ${#rmsync_lint_packages[@]} -gt 0 ] && [ -z "${RMSYNC_ONLY_NEEDED:-}" ]; then
 		if rmsync_can_install; then
 			echo "Installing from Debian for the source checks: ${rmsync_lint_packages[*]}"
-			rmsync_apt "${rmsync_lint_packages[@]}" ||
-				echo 'Could not install them: the checks that need them are skipped.'
+			# One by one: another release of Debian may lack one of them.
+			for package in "${rmsync_lint_packages[@]}"; do
+				rmsync_apt "$package" ||
+					echo "Could not install $package: the checks that need it are skipped."
+			done
 		else
 			echo "Not installed, so some source checks are skipped: ${rmsync_lint_packages[*]}"
 		fi

@@ -52,7 +52,7 @@ stage_conf()
 		return 1
 	fi
 
-	(umask 077 && echo 'rmsync-test-master-key-0123456789' >"$stage/master.key")
+	(umask 077 && echo 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=' >"$stage/master.key")
 	{
 		echo "$search"
 		echo "dynamic_library_path = '$stage$("$PG_CONFIG" --pkglibdir):\$libdir'"

@@ -2,7 +2,7 @@
 """A webhook receiver, and an HTTP server that misbehaves on request.
 
     hook.py [--secret whsec_...] [--cert FILE --key FILE] [--seed N]
-            [--fault 0.1:reset-after]... [--fast]
+            [--fault 0.1:reset-after]... [--fast] [--show]
 
 Listens on a free loopback port, prints "port N" and serves until SIGTERM.
 Standard library only.
@@ -48,6 +48,8 @@ Control, never recorded:
                      {count, first}}, duplicates}
     POST /_reset     forgets deliveries, rules and faults
 
+With --show it also prints what arrives, one line per request.
+
 With --fast it answers 200 to everything and keeps only counts, ids and arrival
 times, for measurements.
 """
@@ -78,7 +80,8 @@ class Refused(Exception):
 class Book:
     """What arrived."""
 
-    def __init__(self, secret=None):
+    def __init__(self, secret=None, show=False):
+        self.show = show
         self.keys = [
             base64.b64decode(part.removeprefix("whsec_"))
             for part in (secret or "").split()
@@ -143,6 +146,19 @@ class Book:
                 "mode": mode,
                 "signature": signature,
             }
+        )
+        if self.show:
+            self.print_delivery(self.deliveries[-1])
+
+    @staticmethod
+    def print_delivery(delivery):
+        known = {None: "not checked", True: "valid", False: "NOT VALID"}
+        print(
+            "%(method)s %(path)s" % delivery,
+            "signature " + known[delivery["signature"]],
+            delivery["body"],
+            sep="  ",
+            flush=True,
         )
 
     def stats(self):
@@ -339,7 +355,7 @@ class Modes:
 
 class Server:
     def __init__(self, args):
-        self.book = Book(args.secret)
+        self.book = Book(args.secret, args.show)
         self.rules = []
         self.faults = dict(args.faults)
         self.random = random.Random(args.seed)
@@ -503,6 +519,7 @@ def parse_args(argv):
     parser.add_argument("--key")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--show", action="store_true")
     parser.add_argument(
         "--fault", dest="faults", type=fault, action="append", default=[],
         metavar="PROBABILITY:MODE",

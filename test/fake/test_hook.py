@@ -192,6 +192,23 @@ class NormalTest(unittest.TestCase):
         self.assertEqual(self.hook.get("/_stats")["bad_signatures"], 4)
 
 
+class ShowTest(unittest.TestCase):
+    def test_prints(self):
+        hook = Hook("--show", "--secret", SECRET)
+        self.addCleanup(hook.stop)
+        stamp = str(int(time.time()))
+        good = {
+            "webhook-id": "m1",
+            "webhook-timestamp": stamp,
+            "webhook-signature": signed(SECRET, "m1", stamp, b"{}"),
+        }
+        hook.ask("POST", "/a", b"{}", good)
+        hook.ask("POST", "/a", b"[]", good)
+        lines = [hook.process.stdout.readline() for _ in range(2)]
+        self.assertEqual(lines[0], "POST /a  signature valid  {}\n")
+        self.assertEqual(lines[1], "POST /a  signature NOT VALID  []\n")
+
+
 class FastTest(unittest.TestCase):
     def test_counts(self):
         hook = Hook("--fast")

@@ -11,7 +11,6 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm;
 SELECT rmsync_attach();
 SELECT rmsync_attach('nowhere');
 SELECT rmsync.attached();
-SELECT count(*) FROM rmsync.instance;
 
 -- The host's real schema
 CREATE SCHEMA host;
@@ -91,7 +90,7 @@ RESET enable_seqscan;
 RESET enable_bitmapscan;
 
 -- Again: the same triggers, lanes are reconciled, the identity is kept
-SELECT test.add_lane(1);
+SELECT test.add_lane(1) IS NOT NULL AS added;
 UPDATE rmsync.integration_configs SET reconcile_wanted = false;
 UPDATE rmsync.instance SET system_identifier = 42;
 CREATE TEMP TABLE before AS SELECT tgrelid, tgname, oid FROM pg_trigger WHERE tgname LIKE 'rmsync%';
@@ -184,6 +183,11 @@ INSERT INTO early.notebook_pages VALUES (1, 7, 1);
 SELECT user_id, item_id, title, path, modified_at = '2026-01-01 12:00+00' AS modified, live FROM rmsync.source_notebook;
 SELECT item_id, page_number, text, ready, live FROM rmsync.source_page;
 SELECT kind, item_id, notebook_uuid FROM test.marks();
+WITH n AS (
+	INSERT INTO early.notebooks VALUES (2, 1, '00000000-0000-0000-0000-000000000002', 'With its page', 'notebook') RETURNING id
+)
+INSERT INTO early.pages SELECT 8, id, 'completed', 'in one statement' FROM n;
+SELECT kind, item_id, notebook_uuid FROM test.marks() ORDER BY kind;
 SELECT rmsync_attach('host') ->> 'host_schema';
 SELECT count(*) FROM rmsync.our_triggers() WHERE tab::text LIKE 'early.%';
 DROP SCHEMA early CASCADE;
@@ -211,7 +215,9 @@ SELECT user_id, item_id, title, live FROM rmsync.source_notebook ORDER BY 2;
 SELECT item_id, notebook_uuid, page_number, text, ready, confidence, live FROM rmsync.source_page ORDER BY 2, 3;
 SELECT item_id, notebook_uuid, page_id, page_number, title, text, completed, live FROM rmsync.source_todo ORDER BY 1;
 SELECT item_id, notebook_uuid, page_id, page_number, original_text, source_title, live FROM rmsync.source_highlight ORDER BY 1;
-DELETE FROM rmsync.sync_intake;
+UPDATE pages SET page_number = page_number + 1, updated_at = now() WHERE notebook_id = 1;
+UPDATE pages SET updated_at = now();
+SELECT kind, item_id, notebook_uuid FROM test.marks();
 SELECT rmsync_detach() IS NOT NULL AS detached;
 DROP SCHEMA doc CASCADE;
 

@@ -1,0 +1,485 @@
+# A server with rmsync, the host application's tables and a stand-in for
+# Notion; and the judge: what the source says against what Notion holds.
+#
+#	use RmsyncNotion;
+#	my $t = RmsyncNotion->new(conf => {...}, fake => ['--rate', 0]);
+#	$t->add_user(1);
+#	my $book = $t->add_notebook(1, 'Journal', \@texts);
+#	$t->connect(1);
+#	$t->settled('first sync');
+#	$t->equal('first sync');
+#
+# equal() reads the host's own tables and the stand-in, nothing of
+# rmsync's: exactly one live object per notebook and page, with our marker,
+# equal text, in the right order.
+package RmsyncNotion;
+
+use strict;
+use warnings;
+
+use Carp qw(croak);
+use Encode qw(encode_utf8 decode_utf8);
+use JSON::PP;
+use Test::More;
+
+use RmsyncFake;
+use RmsyncTest;
+
+# Back-offs are a hundredth of what they are.
+my %conf = (
+	'rmsync.backoff_scale' => '0.01',
+	'rmsync.recheck_interval' => '1s',
+	'max_connections' => 30);
+
+# Options: name, conf (settings), fake (arguments), node (of another one).
+sub new
+{
+	my ($class, %opt) = @_;
+	my $fake = RmsyncFake->start('notion.py', @{ $opt{fake} // [] });
+	my $node = $opt{node} // new_node(
+		name => $opt{name} // 'main',
+		conf => {
+			%conf,
+			'rmsync.notion_base_url' => $fake->url('/v1'),
+			%{ $opt{conf} // {} } });
+	my $self =
+	  bless { fake => $fake, node => $node, users => {}, plain => {} }, $class;
+
+	$self->sql('CREATE EXTENSION IF NOT EXISTS pg_trgm');
+	load_host($node);
+	load_host($node, schema => 'sample');
+	$self->sql('SELECT rmsync_attach()');
+	return $self;
+}
+
+sub node
+{
+	return shift->{node};
+}
+
+sub fake
+{
+	return shift->{fake};
+}
+
+sub stop
+{
+	my ($self) = @_;
+	$self->{node}->stop;
+	$self->{fake}->stop;
+	return;
+}
+
+# ------------------------------------------------------------------- SQL
+
+# Runs SQL; text in and out is characters, not bytes.
+sub sql
+{
+	my ($self, $sql) = @_;
+	return decode_utf8($self->{node}->safe_psql('postgres', encode_utf8($sql)));
+}
+
+sub quote
+{
+	my ($text) = @_;
+	return 'NULL' unless defined $text;
+	$text =~ s/'/''/g;
+	return $text =~ s/\\/\\\\/g ? "E'$text'" : "'$text'";
+}
+
+sub rows
+{
+	my ($self, $sql) = @_;
+	my $out = $self->{node}->safe_psql('postgres',
+		encode_utf8("SELECT coalesce(json_agg(q), '[]') FROM ($sql) q"));
+	return decode_json($out);
+}
+
+# --------------------------------------------------------- the two sides
+
+# One or more commands for the stand-in.
+sub notion
+{
+	my ($self, @commands) = @_;
+	return $self->{fake}->post('/_control', @commands > 1 ? \@commands : $commands[0]);
+}
+
+# A user at both sides, with a database at Notion.  Options are those of the
+# command create_database.
+sub add_user
+{
+	my ($self, $user, %opt) = @_;
+	my $token = "ntn_user$user";
+
+	$self->sql("SELECT test.add_user($user)");
+	$self->notion({ cmd => 'add_token', token => $token, user => "user$user" });
+	my $made = $self->notion(
+		{ cmd => 'create_database', user => "user$user", preset => 'notebooks', %opt });
+	$self->{users}{$user} = {
+		token => $token,
+		database => $made->{id},
+		source => $made->{data_source_id} };
+	return $self->{users}{$user};
+}
+
+# Connects a user; more fields of the configuration as named.
+sub connect
+{
+	my ($self, $user, %config) = @_;
+	my $at = $self->{users}{$user};
+	my $json = JSON::PP->new->canonical->encode(
+		{ api_token => $at->{token}, database_id => $at->{database}, %config });
+
+	$at->{newest_first} = ($config{page_order} // '') eq 'newest_first';
+	$self->sql("SELECT rmsync_connect($user, 'notion', " . quote($json) . ')');
+	return;
+}
+
+my $books = 0;
+
+sub uuid_of
+{
+	my ($n) = @_;
+	return sprintf('bbbbbbbb-0000-4000-8000-%012d', $n);
+}
+
+# A notebook with a page per text, in one transaction; an undefined text is
+# one that is not recognized yet.  Answers { id, uuid, pages => [row ids] }.
+sub add_notebook
+{
+	my ($self, $user, $name, $texts, %opt) = @_;
+	my $uuid = $opt{uuid} // uuid_of(++$books);
+	my $n = 0;
+	my $list = join(",\n", map { '(' . ++$n . ', ' . quote($_) . '::text)' } @$texts);
+	my $out;
+
+	$list = '(NULL::int, NULL::text)' if $list eq '';
+	$out = $self->sql("WITH b AS MATERIALIZED (SELECT test.add_notebook($user, '$uuid', "
+		  . quote($name) . ', ' . quote($opt{path}) . ") AS id)
+		SELECT b.id, (SELECT string_agg(test.add_page(b.id, v.n, v.t)::text, ' ' ORDER BY v.n)
+			FROM (VALUES $list) v (n, t) WHERE v.n IS NOT NULL) FROM b");
+	my ($id, $pages) = split /\|/, $out;
+	return { id => $id, uuid => $uuid, user => $user, pages => [ split / /, $pages // '' ] };
+}
+
+# The text of a page is read anew.
+sub edit_page
+{
+	my ($self, $page, $text) = @_;
+	$self->sql("SELECT test.complete_page($page, " . quote($text) . ')');
+	return;
+}
+
+# The pages of a notebook in another order, or fewer, by row id.
+sub arrange
+{
+	my ($self, $book, @pages) = @_;
+	$self->sql("SELECT test.upload_content('$book->{uuid}',
+		ARRAY(SELECT p.page_uuid::text FROM unnest('{" . join(',', @pages)
+		  . "}'::int[]) WITH ORDINALITY u (id, n) JOIN pages p ON p.id = u.id ORDER BY u.n))");
+	return;
+}
+
+# ------------------------------------------------------------- waiting
+
+# Waits until nothing is left to be done for a user (all, if none is named).
+# Items that have failed for good count as done.
+sub settled
+{
+	my ($self, $name, %opt) = @_;
+	my $where = defined $opt{user} ? "AND user_id = $opt{user}" : '';
+
+	return wait_for(
+		$self->{node},
+		"SELECT NOT EXISTS (SELECT FROM rmsync.sync_intake WHERE true $where)
+			AND NOT EXISTS (SELECT FROM rmsync.sync_queue WHERE status <> 'failed' $where)
+			AND NOT EXISTS (SELECT FROM rmsync.integration_configs WHERE reconcile_wanted AND is_enabled AND state = 'active' $where)",
+		't',
+		"$name: all is done",
+		%opt);
+}
+
+# The pages of a user at Notion that carry a marker, as the stand-in's
+# /_notebooks tells them.
+sub pages
+{
+	my ($self, $user) = @_;
+	return @{ $self->{fake}->get("/_notebooks?user=user$user") };
+}
+
+# The live page of a notebook, undef if there is none; and its blocks.
+sub page_of
+{
+	my ($self, $book) = @_;
+	my ($page) = grep { $_->{marker} eq "$book->{user}:notebook:$book->{uuid}" } $self->pages($book->{user});
+	return $page;
+}
+
+sub blocks_of
+{
+	my ($self, $book) = @_;
+	my $page = $self->page_of($book);
+	return $page ? @{ $page->{blocks} } : ();
+}
+
+# What arrived at the stand-in, since an arrival's number.
+sub arrivals
+{
+	my ($self, %query) = @_;
+	return @{ $self->{fake}
+		  ->get('/_arrivals?' . join('&', map { "$_=$query{$_}" } sort keys %query)) };
+}
+
+sub arrived
+{
+	my ($self) = @_;
+	return $self->{fake}->get('/_stats')->{arrived};
+}
+
+# "3 POST /pages, 1 PATCH ..." for messages
+sub summary
+{
+	my (@arrivals) = @_;
+	my %count;
+
+	foreach my $entry (@arrivals)
+	{
+		my $path = $entry->{path};
+		$path =~ s{[0-9a-f]{8}-?[0-9a-f-]{20,}}{*}g;
+		$count{"$entry->{method} $path"}++;
+	}
+	return join(', ', map { "$count{$_} $_" } sort keys %count);
+}
+
+# At most so many requests have been made since.
+sub at_most
+{
+	my ($self, $limit, $since, $name) = @_;
+	my @arrivals = $self->arrivals(since => $since);
+
+	note("$name: " . scalar(@arrivals) . ' requests: ' . summary(@arrivals));
+	return ok(@arrivals <= $limit, "$name: at most $limit requests")
+	  || diag(summary(@arrivals));
+}
+
+# ----------------------------------------------------------- the judge
+
+# What a reader sees of a Markdown text that uses nothing but headings, lists,
+# boxes, quotes, rules and bold, line by line.  A text that says more is given
+# to expect_text() together with what it becomes.
+sub lines_of
+{
+	my ($text) = @_;
+	my @lines;
+
+	foreach my $line (split /\n/, $text)
+	{
+		$line =~ s/^\s+//;
+		next if $line eq '' || $line =~ /^-{3,}$/;
+		$line =~ s/^(?:#{1,6}|>)\s+//;
+		$line =~ s/^[-*+]\s+(?:\[[ xX]\]\s+)?//;
+		$line =~ s/^\d+[.)]\s+//;
+		$line =~ s/\*\*//g;
+		push @lines, $line;
+	}
+	return join("\n", @lines);
+}
+
+# The judge shall expect this for a page's text.
+sub expect_text
+{
+	my ($self, $text, $expected) = @_;
+	$self->{plain}{ encode_utf8($text) } = $expected;
+	return;
+}
+
+sub expected_text
+{
+	my ($self, $text) = @_;
+	return $self->{plain}{ encode_utf8($text) } // lines_of($text);
+}
+
+# What the host says of a user's notebooks, from its own tables.
+sub source_of
+{
+	my ($self, $user) = @_;
+	my $books = $self->rows(
+		"SELECT n.id, n.notebook_uuid AS uuid, n.visible_name AS name, n.full_path AS path
+		FROM notebooks n WHERE n.user_id = $user AND NOT n.deleted ORDER BY n.id");
+	my $pages = $self->rows(
+		"SELECT m.notebook_id, m.page_number AS number, p.page_uuid AS uuid, p.ocr_text AS text,
+			p.ocr_status = 'completed' AND p.ocr_text IS NOT NULL AS ready
+		FROM notebook_pages m JOIN pages p ON p.id = m.page_id JOIN notebooks n ON n.id = m.notebook_id
+		WHERE n.user_id = $user AND NOT n.deleted ORDER BY m.notebook_id, m.page_number");
+	my %by_id = map { $_->{id} => $_ } @$books;
+
+	$_->{pages} = [] foreach @$books;
+	push @{ $by_id{ $_->{notebook_id} }{pages} }, $_ foreach @$pages;
+	return $books;
+}
+
+# The toggles of a page of Notion against the pages of a notebook.
+sub page_problems
+{
+	my ($self, $book, $page, $newest_first, $failed) = @_;
+	my $name = "notebook \"$book->{name}\"";
+	my %toggles;
+	my @order;
+	my @problems;
+
+	foreach my $block (@{ $page->{blocks} })
+	{
+		next unless ($block->{href} // '') =~ m{/n/([^/]+)/p/([^/?]+)\?rm=[0-9a-f]{12}$};
+		if ($1 ne $book->{uuid})
+		{
+			push @problems, "$name: a toggle with the marker of notebook $1";
+			next;
+		}
+		push @order, $2;
+		push @{ $toggles{$2} }, $block;
+	}
+	my @wanted = @{ $book->{pages} };
+	@wanted = reverse @wanted if $newest_first;
+	foreach my $source (@wanted)
+	{
+		my $found = delete $toggles{ $source->{uuid} } // [];
+		my $what = "$name, page $source->{number}";
+
+		next if !$source->{ready} && @$found <= 1;
+		next if $failed->{ $source->{uuid} } && @$found <= 1;
+		if (@$found != 1)
+		{
+			push @problems, "$what: " . scalar(@$found) . ' live toggles';
+			next;
+		}
+		push @problems, "$what: its title is \"$found->[0]{text}\""
+		  unless $found->[0]{title} =~ /\b$source->{number}$/;
+		my $text = $found->[0]{text};
+		my $expected = $self->expected_text($source->{text});
+		push @problems, "$what: text differs\n  source: " . _excerpt($expected, $text)
+		  . "\n  Notion: " . _excerpt($text, $expected)
+		  if $text ne $expected;
+	}
+	push @problems, "$name: a live toggle of page $_, which is not there" foreach sort keys %toggles;
+
+	my %there = map { $_ => 1 } @order;
+	my $is = join(' ', @order);
+	my $should = join(' ', grep { $there{$_} } map { $_->{uuid} } @wanted);
+	push @problems, "$name: order is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
+	return @problems;
+}
+
+# The place where two texts part.
+sub _excerpt
+{
+	my ($text, $other) = @_;
+	my $i = 0;
+
+	$i++ while $i < length($text) && $i < length($other) && substr($text, $i, 1) eq substr($other, $i, 1);
+	my $from = $i > 40 ? $i - 40 : 0;
+	my $part = substr($text, $from, 120);
+	$part =~ s/\n/\\n/g;
+	return "... $part ... (" . length($text) . ' characters)';
+}
+
+# All that is wrong at Notion for a user.
+sub problems_of
+{
+	my ($self, $user) = @_;
+	my $at = $self->{users}{$user};
+	my %failed = map { $_->{item_id} => 1 } @{
+		$self->rows("SELECT item_id FROM rmsync.sync_queue WHERE user_id = $user AND status = 'failed'") };
+	my %pages;
+	my @problems;
+
+	push @{ $pages{ $_->{marker} } }, $_ foreach $self->pages($user);
+	foreach my $book (@{ $self->source_of($user) })
+	{
+		my $found = delete $pages{"$user:notebook:$book->{uuid}"} // [];
+
+		if (@$found != 1)
+		{
+			push @problems, "notebook \"$book->{name}\": " . scalar(@$found) . ' live pages';
+			next;
+		}
+		my $page = $found->[0];
+		push @problems, "notebook \"$book->{name}\": title is \"$page->{title}\""
+		  if $page->{title} ne $book->{name};
+		push @problems, "notebook \"$book->{name}\": stands in $page->{parent}"
+		  if $at->{source} && $page->{parent} ne $at->{source};
+		push @problems, $self->page_problems($book, $page, $at->{newest_first}, \%failed);
+	}
+	push @problems, "a live page with the marker $_, which is not in the source"
+	  foreach grep { /^\d+:notebook:/ } sort keys %pages;
+	return @problems;
+}
+
+# Passes if Notion holds what the source says for the users named (all, if
+# none is), and the ledger knows it.
+sub equal
+{
+	my ($self, $name, @users) = @_;
+	my @problems;
+
+	@users = sort { $a <=> $b } keys %{ $self->{users} } unless @users;
+	foreach my $user (@users)
+	{
+		push @problems, map { "user $user: $_" } $self->problems_of($user);
+	}
+	my $list = join(',', @users);
+	push @problems, map { "ledger: user $_->{user_id}, $_->{item_type} $_->{item_id}: $_->{status}" } @{
+		$self->rows("SELECT r.user_id, r.item_type, r.item_id, r.status FROM rmsync.sync_records r
+			WHERE r.user_id IN ($list) AND (r.status <> 'success' OR r.intent IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)") };
+	push @problems, "the stand-in failed: $_" foreach @{ $self->{fake}->get('/_stats')->{bugs} };
+	ok(!@problems, "$name: Notion equals the source");
+	diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
+	return !@problems;
+}
+
+# What an answer that never came, or said nothing, leaves unknown.
+my %silent = map { $_ => 1 } qw(close_before_read close reset hang
+  commit_close commit_reset commit_hang commit_500 commit_503 commit_502_html
+  commit_504 reject_500 reject_503 reject_503_db reject_504 reject_502_html
+  truncated_json short_body empty_200);
+
+# Writes that must happen once.
+sub _adds
+{
+	my ($entry) = @_;
+	return $entry->{method} eq 'POST' && $entry->{path} =~ m{/v1/pages$}
+	  || $entry->{method} eq 'PATCH' && $entry->{path} =~ m{/children$};
+}
+
+# Passes if after every write whose outcome was unknown Notion was looked at
+# before the next such write of that user.  For users with one notebook.
+sub no_blind_resend
+{
+	my ($self, $name, @arrivals) = @_;
+	my %open;
+	my %unknown;
+	my @problems;
+
+	foreach my $entry (@arrivals)
+	{
+		my $user = $entry->{user} // '?';
+		if (_adds($entry))
+		{
+			push @problems, "$entry->{method} $entry->{path} of $user after $open{$user}"
+			  if $open{$user};
+			delete $open{$user};
+			next unless $silent{ $entry->{fault} // '' };
+			$open{$user} = "$entry->{fault} of arrival $entry->{n}";
+			$unknown{$user}++;
+		}
+		elsif ($entry->{method} eq 'GET' || $entry->{path} =~ m{/query$})
+		{
+			delete $open{$user} if ($entry->{status} // 0) == 200;
+		}
+	}
+	ok(!@problems, "$name: nothing was sent again before Notion was looked at");
+	diag($_) foreach @problems;
+	return scalar keys %unknown;
+}
+
+1;
