@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * engine_internal.h
- *	  What the files of the engine share: engine.c (turns), engine_load.c
- *	  (queue rows to jobs), engine_job.c (the life of a job), engine_record.c
- *	  (outcomes to the database).
+ *	  What the files of the engine share: engine.c (turns), engine_work.c
+ *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
+ *	  a job), engine_record.c (outcomes to the database).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -25,6 +25,9 @@
 #include "utils/hsearch.h"
 
 #define RMSYNC_MAX_TARGETS 16
+
+/* A second target is left to a new worker for this long. */
+#define RMSYNC_LEAVE_US 1000000
 
 /* Totals of lanes are written at most this often. */
 #define RMSYNC_TOTALS_US 1000000
@@ -95,6 +98,15 @@ extern int64 rmsync_engine_now(void);	/* monotonic microseconds */
 extern double rmsync_engine_random(RmsyncEngine *engine);
 extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */
 extern void rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane);
+
+/* engine_work.c */
+extern void rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
+								   int64 now_us, bool *others);
+extern bool rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us,
+								  bool *others);
+extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
+								bool *others);
+extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
 
 /* engine_load.c */
 extern bool rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane,
