@@ -47,6 +47,7 @@ OBJS = \
 	src/notion_discover.o \
 	src/notion_ledger.o \
 	src/notion_notebook.o \
+	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
 	src/notion_plan.o \

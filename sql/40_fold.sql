@@ -127,6 +127,7 @@ BEGIN
 		SELECT c.id, c.user_id, c.target_name, c.item_types, c.config_epoch
 		FROM rmsync.integration_configs c
 		WHERE c.is_enabled AND c.user_id IN (SELECT m.user_id FROM marks m)
+		  AND c.user_id NOT IN (SELECT m.user_id FROM marks m WHERE m.kind = 'u')
 	), wanted AS (
 		SELECT l.id AS lane_id, l.user_id, l.target_name, rmsync.kind_type(m.kind) AS item_type, m.item_id,
 			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last

@@ -77,12 +77,17 @@ plain_config(int64 user_id, Jsonb *given)
 	return config;
 }
 
-/* Keys that say where a target's objects live. */
+/*
+ * Keys that say where a target's objects live, or how all of them look: what
+ * was delivered with other values counts for nothing.
+ */
 static bool
 same_destination(Jsonb *a, Jsonb *b)
 {
-	static const char *const keys[] = { "url", "database_id", "data_source_id",
-										"workspace_id" };
+	static const char *const keys[] = {
+		"url",			"database_id", "data_source_id",
+		"workspace_id", "page_order",  "page_title"
+	};
 
 	for (int i = 0; i < lengthof(keys); i++)
 	{
@@ -282,6 +287,7 @@ rmsync_run_sql(PG_FUNCTION_ARGS)
 	{
 		engine = rmsync_engine_create(true);
 		run_engine(engine, max_items);
+		rmsync_engine_shutdown(engine);
 		rmsync_engine_stat(engine, &stat);
 	}
 	PG_FINALLY();

@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "credentials.h"
 #include "engine_internal.h"
 #include "guc.h"
 #include "shmem.h"
@@ -73,6 +74,7 @@ rmsync_engine_create(bool foreground)
 	engine->turn_cxt =
 		AllocSetContextCreate(cxt, "rmsync turn", ALLOCSET_DEFAULT_SIZES);
 	engine->foreground = foreground;
+	engine->key_ok = true; /* until it is looked at */
 	engine->http = rmsync_http_create(rmsync_max_in_flight);
 	dlist_init(&engine->active);
 	dlist_init(&engine->started);
@@ -91,7 +93,7 @@ rmsync_engine_create(bool foreground)
 	ctl.entrysize = sizeof(ClaimKey);
 	engine->claims = hash_create("rmsync claims", 1024, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (int i = 0; rmsync_targets[i] != NULL && i < RMSYNC_MAX_TARGETS; i++)
+	for (int i = 0; i < RMSYNC_MAX_TARGETS && rmsync_targets[i] != NULL; i++)
 	{
 		engine->leases[i].target = rmsync_targets[i];
 		engine->nleases++;
@@ -168,6 +170,8 @@ lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
 			if (engine->leases[i].target == target)
 				lane->lease = &engine->leases[i];
 		}
+		if (lane->lease == NULL)
+			return;
 		lane->limits = target->limits;
 	}
 	lane->ready = true;
@@ -205,11 +209,17 @@ prune_active(RmsyncEngine *engine)
 /* ---- the database part of a turn ---- */
 
 static bool
+may_load(const RmsyncEngine *engine)
+{
+	return engine->instance_ok && engine->key_ok;
+}
+
+static bool
 wants_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_iter iter;
 
-	if (!engine->instance_ok)
+	if (!may_load(engine))
 		return false;
 	dlist_foreach(iter, &engine->active)
 	{
@@ -238,7 +248,60 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (engine->nended > 0 &&
 		(now_us - engine->ended_since_us >= FLUSH_US || engine->in_flight == 0))
 		return true;
+	if (engine->totals_since_us != 0 &&
+		now_us - engine->totals_since_us >= RMSYNC_TOTALS_US)
+		return true;
 	return wants_load(engine, now_us);
+}
+
+/*
+ * Somebody may have lifted the waiting time of lanes: rmsync_enable(), a new
+ * configuration.
+ */
+static void
+unblock_lanes(RmsyncEngine *engine)
+{
+	HASH_SEQ_STATUS seq;
+	RmsyncLane *lane;
+	RmsyncLaneList blocked;
+	int64 now_us = rmsync_engine_now();
+
+	blocked.n = 0;
+	blocked.ids = palloc(sizeof(int64) * hash_get_num_entries(engine->lanes));
+	hash_seq_init(&seq, engine->lanes);
+	while ((lane = hash_seq_search(&seq)) != NULL)
+	{
+		if (lane->blocked_streak > 0 && lane->blocked_until_us > now_us)
+			blocked.ids[blocked.n++] = lane->lane_id;
+	}
+	if (blocked.n == 0)
+		return;
+	rmsync_store_unblocked(engine->turn_cxt, &blocked);
+	for (int i = 0; i < blocked.n; i++)
+		rmsync_lane_unblock(rmsync_lane_get(engine->lanes, blocked.ids[i]));
+}
+
+/*
+ * Without a master key nothing can be sent, and trying would only fill the
+ * log.
+ */
+static void
+check_master_key(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	char *why = NULL;
+	RmsyncLaneList lanes;
+	bool ok = rmsync_have_master_key(&why);
+
+	if (!ok && engine->key_ok)
+		ereport(LOG, (errmsg("rmsync delivers nothing without a master key"),
+					  errdetail_internal("%s", why)));
+	else if (ok && !engine->key_ok)
+		ereport(LOG, (errmsg("rmsync has a master key again")));
+	engine->key_ok = ok;
+	if (!ok)
+		return;
+	rmsync_lanes_reopen(engine->turn_cxt, &lanes);
+	lanes_have_work(engine, &lanes, now_us, others);
 }
 
 /* Everything is looked at now and then, whoever forgot to wake us. */
@@ -248,6 +311,8 @@ timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	RmsyncLaneList lanes;
 
 	engine->instance_ok = rmsync_store_instance_ok();
+	if (!engine->foreground)
+		check_master_key(engine, now_us, others);
 	rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
 	lanes_have_work(engine, &lanes, now_us, others);
 	if (now_us >= engine->next_partition_us)
@@ -261,10 +326,12 @@ timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	engine->due_dirty = true;
 }
 
-static void
+/* Returns whether there is new work in the queue. */
+static bool
 take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
 {
 	RmsyncLaneList lanes;
+	bool reconciled = false;
 	int folded;
 
 	folded = rmsync_store_fold(engine->turn_cxt, FOLD_MARKS, &lanes);
@@ -274,7 +341,10 @@ take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
 	{
 		rmsync_store_reconcile(engine->turn_cxt, &lanes);
 		lanes_have_work(engine, &lanes, now_us, others);
+		reconciled = lanes.n > 0;
 	}
+	if (woken)
+		unblock_lanes(engine);
 	if (woken && folded == 0)
 	{
 		bool ignored = false;
@@ -286,6 +356,7 @@ take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
 	}
 	if (folded >= FOLD_MARKS)
 		engine->next_check_us = now_us; /* more of them */
+	return folded > 0 || reconciled;
 }
 
 /* Returns false if the extension is gone. */
@@ -304,12 +375,16 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		rmsync_txn_end(false);
 		return false;
 	}
+	/*
+	 * What is sent carries the versions given here: were they lost in a
+	 * crash, it would be sent again as something new.
+	 */
 	durable = rmsync_engine_record(engine, now_us);
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
-	rmsync_engine_flush_lanes(engine, now_us, engine->in_flight == 0);
+	rmsync_engine_flush_lanes(engine, now_us, false);
 	if (woken || check)
-		take_in(engine, woken || check, now_us, &others);
+		durable = take_in(engine, true, now_us, &others) || durable;
 	if (check)
 		timed_check(engine, now_us, &others);
 	if (due_passed(engine))
@@ -318,7 +393,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		lanes_have_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
-	if (engine->instance_ok && wants_load(engine, now_us))
+	if (may_load(engine) && wants_load(engine, now_us))
 	{
 		/* no source, nothing to compare with: all would look deleted */
 		engine->instance_ok = rmsync_store_attached();
@@ -365,6 +440,8 @@ next_timeout(RmsyncEngine *engine)
 		sooner(&timeout, engine->in_flight == 0
 							 ? 0
 							 : engine->ended_since_us + FLUSH_US - now_us);
+	if (engine->totals_since_us != 0)
+		sooner(&timeout, engine->totals_since_us + RMSYNC_TOTALS_US - now_us);
 	if (engine->next_due != 0)
 		sooner(&timeout, engine->next_due - GetCurrentTimestamp());
 	dlist_foreach(iter, &engine->waiting)
@@ -386,8 +463,8 @@ next_timeout(RmsyncEngine *engine)
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
-		else if (rmsync_engine_loadable(engine, lane, now_us) &&
-				 engine->instance_ok)
+		else if (may_load(engine) &&
+				 rmsync_engine_loadable(engine, lane, now_us))
 			sooner(&timeout, 0);
 		else if (lane->lease->unowned_since_us > 0)
 			sooner(&timeout, LEAVE_US);
@@ -518,7 +595,8 @@ rmsync_engine_reload(RmsyncEngine *engine)
 void
 rmsync_engine_shutdown(RmsyncEngine *engine)
 {
-	if (engine->nended == 0 && engine->ncommitting == 0)
+	if (engine->nended == 0 && engine->ncommitting == 0 &&
+		engine->totals_since_us == 0)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
 	if (rmsync_store_present())

@@ -26,6 +26,9 @@
 
 #define RMSYNC_MAX_TARGETS 16
 
+/* Totals of lanes are written at most this often. */
+#define RMSYNC_TOTALS_US 1000000
+
 typedef struct EngineJob
 {
 	dlist_node	node;
@@ -40,6 +43,7 @@ typedef struct EngineJob
 	int			db_errors;		/* how often recording it failed */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
+	bool		halts;			/* counted in lane->halted */
 } EngineJob;
 
 /* What is claimed: an item or a notebook of a lane. */
@@ -59,6 +63,7 @@ struct RmsyncEngine
 	bool		wants_help;
 	bool		scanned;		/* first scan of ready lanes done */
 	bool		instance_ok;
+	bool		key_ok;			/* there is a master key */
 	HTAB	   *lanes;
 	HTAB	   *claims;
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
@@ -76,6 +81,7 @@ struct RmsyncEngine
 	bool		due_dirty;		/* next_due must be read again */
 	int64		next_check_us;	/* timed look at everything */
 	int64		next_partition_us;
+	int64		totals_since_us;	/* totals of lanes not written; 0 = none */
 	RmsyncLease leases[RMSYNC_MAX_TARGETS];
 	int			nleases;
 	EngineJob  *current;		/* being recorded: blamed for an error */
@@ -105,7 +111,6 @@ extern void rmsync_engine_responses(RmsyncEngine *engine);
 extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
 extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
-extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
 
 /* engine_record.c */
 extern bool rmsync_engine_record(RmsyncEngine *engine, int64 now_us);

@@ -111,12 +111,12 @@ on_body(char *data, size_t size, size_t nitems, void *arg)
 
 
 /* Leaves the function on the first option libcurl does not take. */
-#define SET(easy, option, value)                                               \
-	do                                                                         \
-	{                                                                          \
-		CURLcode rc_ = curl_easy_setopt((easy), (option), (value));            \
-		if (rc_ != CURLE_OK)                                                   \
-			return rc_;                                                        \
+#define SET(easy, option, value) \
+	do \
+	{ \
+		CURLcode rc_ = curl_easy_setopt((easy), (option), (value)); \
+		if (rc_ != CURLE_OK) \
+			return rc_; \
 	} while (0)
 
 /* Options that no request changes. */

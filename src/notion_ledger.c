@@ -16,7 +16,7 @@
  *					how often it was looked for in vain}
  *	notebook	external_id = its page
  *				metadata = {"notion_page_id", "order": [page ids as the
- *					toggles stand], "orphans": {page id: toggle}}
+ *					toggles stand], "orphans": [[page id, toggle]]}
  *				intent = {"op": "create", "rm": marker, "tries": how often it
  *					was looked for in vain}
  *
@@ -67,6 +67,7 @@ void
 rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
 {
 	item->ledger.external_id = rmsync_notion_keep(nj, id);
+	item->ledger.notebook_uuid = rmsync_notion_keep(nj, nj->notebook->id);
 	item->ledger.content_hash[0] = '\0';
 	item->ledger.placement_hash[0] = '\0';
 	item->ledger.success = false;
@@ -118,8 +119,26 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 		}
 		appendStringInfoChar(&buf, ']');
 	}
-	if (nj->orphans != NULL)
-		rmsync_json_field_raw(&buf, "orphans", rmsync_json_text(nj->orphans));
+	if (nj->orphans != NIL)
+	{
+		ListCell *cell;
+
+		rmsync_json_key(&buf, "orphans");
+		appendStringInfoChar(&buf, '[');
+		foreach (cell, nj->orphans)
+		{
+			NotionOrphan *orphan = lfirst(cell);
+
+			if (foreach_current_index(cell) > 0)
+				appendStringInfoChar(&buf, ',');
+			appendStringInfoChar(&buf, '[');
+			rmsync_json_string(&buf, orphan->page_id);
+			appendStringInfoChar(&buf, ',');
+			rmsync_json_string(&buf, orphan->block_id);
+			appendStringInfoChar(&buf, ']');
+		}
+		appendStringInfoChar(&buf, ']');
+	}
 	appendStringInfoChar(&buf, '}');
 	notebook->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, notebook);

@@ -34,7 +34,7 @@ class Control(UserActions, Webhooks):
                     k: v[0] for k, v in request.query.items()})
             else:
                 raise Refused("POST /_control or GET /_dump, /_tree, /_text, "
-                              "/_arrivals, /_stats")
+                              "/_notebooks, /_arrivals, /_stats")
         except Refused as error:
             return 400, kind, self.fail(str(error))
         except ApiError as error:
@@ -87,6 +87,8 @@ class Control(UserActions, Webhooks):
                                    for v in value) + "\n"
             return {"id": page.id, "title": page.plain_title(),
                     "marker": notion_view.marker_of(page), "blocks": value}
+        if path == "/_notebooks":
+            return notion_view.notebooks(store, user)
         if path == "/_arrivals":
             return self.arrivals(query)
         if path == "/_stats":

@@ -54,6 +54,21 @@ def page_text(page):
     return out
 
 
+def notebooks(store, user=None):
+    """The live pages with a marker, with the text of their blocks: what a test
+    compares with its source.  A large dump takes long to read."""
+    out = []
+    for page in store.nodes.values():
+        marker = marker_of(page)
+        if marker and not page.in_trash() and user in (None, page.ws.user):
+            out.append({"id": page.id, "user": page.ws.user, "marker": marker,
+                        "title": page.plain_title(), "parent": page.parent.id,
+                        "properties": {p.name: simple(page, p) for p in
+                                       page.parent.schema.values()},
+                        "blocks": page_text(page)})
+    return out
+
+
 # --- dump -----------------------------------------------------------------
 
 def marker_of(page):
