@@ -1,10 +1,8 @@
 -- Upkeep: instance check, log partitions.
 
-INSERT INTO rmsync.instance (system_identifier, instance)
-SELECT c.system_identifier, coalesce(current_setting('rmsync.instance', true), '')
-FROM pg_catalog.pg_control_system() c;
-
--- A copy of the database must not send to real users' accounts.
+-- A copy of the database must not send to real users' accounts.  The identity
+-- is recorded with the first lane or by rmsync_attach(), not here: a dump
+-- brings the row along, after CREATE EXTENSION, and must find its place empty.
 CREATE FUNCTION rmsync.instance_matches() RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -86,6 +86,11 @@ BEGIN
 				USING ERRCODE = 'undefined_object', HINT = 'Store the active credential first.';
 		END IF;
 	ELSE
+		-- the first lane says which server lanes are made on
+		INSERT INTO rmsync.instance (system_identifier, instance)
+		SELECT s.system_identifier, coalesce(current_setting('rmsync.instance', true), '') FROM pg_control_system() s
+		WHERE NOT EXISTS (SELECT FROM rmsync.integration_configs)
+		ON CONFLICT (only_row) DO NOTHING;
 		INSERT INTO rmsync.integration_configs AS c
 			(user_id, target_name, config_encrypted, item_types, granularity, reconcile_after)
 		VALUES (user_id, target_name, token, item_types, granularity, pg_current_xact_id())
@@ -465,7 +470,7 @@ AS $$
 		'reason', w.reason,
 		'workers', w.workers,
 		'attached', (SELECT i.host_kind FROM rmsync.instance i),
-		'instance_ok', rmsync.instance_matches(),
+		'instance_ok', rmsync.instance_matches() OR NOT EXISTS (SELECT FROM rmsync.integration_configs),
 		'master_key', coalesce(rmsync.master_key_status(), 'ok'),
 		'intake', (SELECT count(*) FROM (SELECT FROM rmsync.sync_intake LIMIT 10000) s),
 		'last_processed_at', (SELECT max(c.last_synced_at) FROM rmsync.integration_configs c),
