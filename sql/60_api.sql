@@ -86,11 +86,6 @@ BEGIN
 				USING ERRCODE = 'undefined_object', HINT = 'Store the active credential first.';
 		END IF;
 	ELSE
-		-- the first lane says which server lanes are made on
-		INSERT INTO rmsync.instance (system_identifier, instance)
-		SELECT s.system_identifier, coalesce(current_setting('rmsync.instance', true), '') FROM pg_control_system() s
-		WHERE NOT EXISTS (SELECT FROM rmsync.integration_configs)
-		ON CONFLICT (only_row) DO NOTHING;
 		INSERT INTO rmsync.integration_configs AS c
 			(user_id, target_name, config_encrypted, item_types, granularity, reconcile_after)
 		VALUES (user_id, target_name, token, item_types, granularity, pg_current_xact_id())
@@ -234,8 +229,9 @@ BEGIN
 		), work AS (
 			SELECT 'notebook_metadata' AS t, b.uuid AS i, b.uuid AS nb, b.at FROM notebooks b
 			UNION
-			SELECT d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
+			(SELECT DISTINCT ON (d.item_type, d.item_id) d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
 			CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
+			ORDER BY d.item_type, d.item_id, d.gone)
 			UNION
 			SELECT 'page_text', p.item_id, b.uuid, b.at FROM notebooks b
 			JOIN rmsync.source_page p ON p.user_id = c.user_id AND p.notebook_uuid = b.uuid
@@ -470,7 +466,7 @@ AS $$
 		'reason', w.reason,
 		'workers', w.workers,
 		'attached', (SELECT i.host_kind FROM rmsync.instance i),
-		'instance_ok', rmsync.instance_matches() OR NOT EXISTS (SELECT FROM rmsync.integration_configs),
+		'instance_ok', rmsync.instance_matches(),
 		'master_key', coalesce(rmsync.master_key_status(), 'ok'),
 		'intake', (SELECT count(*) FROM (SELECT FROM rmsync.sync_intake LIMIT 10000) s),
 		'last_processed_at', (SELECT max(c.last_synced_at) FROM rmsync.integration_configs c),

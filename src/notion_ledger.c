@@ -74,8 +74,35 @@ rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
 	touch(nj, item);
 }
 
+/*
+ * Appends the toggles of a page that are to be deleted, as a member.
+ */
+static void
+append_stale(NotionJob *nj, StringInfo buf, const RmsyncItem *item)
+{
+	const NotionPage *page = item->plan;
+	const char *comma = "";
+	ListCell *cell;
+
+	if (page == NULL || page->deletes == 0)
+		return;
+	rmsync_json_key(buf, "stale");
+	appendStringInfoChar(buf, '[');
+	foreach (cell, nj->deletes)
+	{
+		const NotionDelete *entry = lfirst(cell);
+
+		if (entry->page != page)
+			continue;
+		appendStringInfoString(buf, comma);
+		rmsync_json_string(buf, entry->block_id);
+		comma = ",";
+	}
+	appendStringInfoChar(buf, ']');
+}
+
 void
-rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item, const char *stale)
+rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 {
 	StringInfoData buf;
 
@@ -84,13 +111,7 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item, const char *stale)
 	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
 	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
 	rmsync_json_field(&buf, "parent_type", "toggle_block");
-	if (stale != NULL)
-	{
-		rmsync_json_key(&buf, "stale");
-		appendStringInfoChar(&buf, '[');
-		rmsync_json_string(&buf, stale);
-		appendStringInfoChar(&buf, ']');
-	}
+	append_stale(nj, &buf, item);
 	appendStringInfoChar(&buf, '}');
 	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, item);

@@ -130,8 +130,10 @@ rmsync_notion_flag_misplaced(NotionJob *nj)
 	{
 		NotionSlot *slot = &nj->slots[i];
 
-		if (slot->page != NULL || slot->block_id == NULL || slot->kept ||
-			slot->sibling->lost)
+		if (slot->sibling == NULL || slot->sibling->lost || slot->kept ||
+			slot->block_id == NULL ||
+			(slot->page != NULL &&
+			 slot->page->item->outcome != RMSYNC_OUT_SUCCESS))
 			continue;
 		slot->sibling->lost = true;
 		rmsync_notion_add_orphan(nj, slot->page_id, slot->block_id);
@@ -180,6 +182,53 @@ rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array)
 	}
 }
 
+void
+rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id)
+{
+	ListCell *cell;
+
+	foreach (cell, nj->orphans)
+	{
+		NotionOrphan *orphan = lfirst(cell);
+
+		if (rmsync_notion_same_id(orphan->block_id, block_id))
+		{
+			nj->orphans = foreach_delete_current(nj->orphans, cell);
+			rmsync_notion_notebook_meta(nj);
+		}
+	}
+}
+
+static bool
+is_due(NotionJob *nj, const char *page_id)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		if (strcmp(nj->pages[i].item->id, page_id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Orphans of pages that are neither live nor due: nobody else will delete
+ * them.
+ */
+void
+rmsync_notion_delete_orphans(NotionJob *nj)
+{
+	ListCell *cell;
+
+	foreach (cell, nj->orphans)
+	{
+		NotionOrphan *orphan = lfirst(cell);
+
+		if (rmsync_notion_slot(nj, orphan->page_id) == NULL &&
+			!is_due(nj, orphan->page_id))
+			rmsync_notion_delete_later(nj, orphan->block_id, NULL);
+	}
+}
+
 /*
  * A page that is due takes its orphans over: as its old toggle, or to be
  * deleted.
@@ -209,7 +258,10 @@ rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page)
 		}
 		else if (!rmsync_notion_same_id(item->ledger.external_id,
 										orphan->block_id))
+		{
 			rmsync_notion_delete_later(nj, orphan->block_id, page);
+			rmsync_notion_page_meta(nj, item);
+		}
 	}
 	if (claimed)
 		rmsync_notion_notebook_meta(nj);

@@ -26,8 +26,8 @@
  * Appends text with everything percent-encoded that a path segment may not
  * hold.
  */
-static void
-append_segment(StringInfo buf, const char *text)
+void
+rmsync_notion_encode(StringInfo buf, const char *text)
 {
 	for (; *text != '\0'; text++)
 	{
@@ -51,9 +51,9 @@ rmsync_notion_link(NotionJob *nj, const char *page_id, const char *rm)
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s/n/", nj->config.app_url);
-	append_segment(&buf, nj->notebook->id);
+	rmsync_notion_encode(&buf, nj->notebook->id);
 	appendStringInfoString(&buf, "/p/");
-	append_segment(&buf, page_id);
+	rmsync_notion_encode(&buf, page_id);
 	appendStringInfo(&buf, "?rm=%s", rm);
 	return buf.data;
 }
@@ -162,7 +162,7 @@ page_tidied(NotionJob *nj, NotionPage *page)
 	else
 	{
 		if (item->ledger.external_id != NULL)
-			rmsync_notion_page_meta(nj, item, NULL);
+			rmsync_notion_page_meta(nj, item);
 		if (page->synced)
 			rmsync_notion_settle(nj, page);
 		else
@@ -181,6 +181,8 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 	/* not there, or in the trash already, is as good */
 	nj->deletes = list_delete_first(nj->deletes);
 	nj->state = NOTION_WORK;
+	if (page == NULL)
+		rmsync_notion_drop_orphan(nj, entry->block_id);
 	if (page == NULL || page->item->outcome != RMSYNC_OUT_NONE)
 		return;
 	if (answer == NOTION_INVALID && page->failure == NULL)

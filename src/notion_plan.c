@@ -269,6 +269,7 @@ rmsync_notion_load(NotionJob *nj)
 		nj->norder = 0;
 		nj->order_known = true;
 	}
+	rmsync_notion_delete_orphans(nj);
 }
 
 
@@ -367,7 +368,9 @@ rmsync_notion_idle(NotionJob *nj)
 		NotionAction action = plan_page(&nj->pages[i]);
 
 		if (nj->pages[i].unknown || action == NOTION_PLAN_WRITE ||
-			action == NOTION_PLAN_RETITLE || action == NOTION_PLAN_REMOVE)
+			action == NOTION_PLAN_RETITLE ||
+			(action == NOTION_PLAN_REMOVE &&
+			 nj->pages[i].item->ledger.external_id != NULL))
 			return false;
 	}
 	return !rmsync_notion_notebook_differs(nj);

@@ -307,6 +307,19 @@ extern void rmsync_notion_stop(NotionJob *nj, RmsyncFailScope scope,
 /* A write's outcome is unknown: look again after a while. */
 extern void rmsync_notion_stop_unknown(NotionJob *nj, int delay_ms);
 
+/* The answer to a read is no answer. */
+extern void rmsync_notion_stop_invalid(NotionJob *nj);
+
+/* "id" of an object, and an id itself, if it looks like one; else NULL. */
+extern char *rmsync_notion_id(Jsonb *object);
+extern char *rmsync_notion_valid_id(char *id);
+
+/*
+ * An array of the reply; NULL, and the job ends, if it is none or one of its
+ * elements has no id.
+ */
+extern Jsonb *rmsync_notion_reply_list(NotionJob *nj, const char *name);
+
 /* Copies that stay for the job. */
 extern char *rmsync_notion_keep(NotionJob *nj, const char *text);
 
@@ -396,10 +409,15 @@ extern void rmsync_notion_mark_kept(NotionJob *nj);
 /* Has pages queued that stand in the wrong place and were not due. */
 extern void rmsync_notion_flag_misplaced(NotionJob *nj);
 
-/* Toggles that no ledger entry knows; strings are copied. */
+/*
+ * Toggles that no ledger entry knows; strings are copied.  Those of pages
+ * that are no more are to be deleted.
+ */
 extern void rmsync_notion_add_orphan(NotionJob *nj, const char *page_id,
 									 const char *block_id);
 extern void rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array);
+extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
+extern void rmsync_notion_delete_orphans(NotionJob *nj);
 extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
 
 /* Replaces what is known of the toggles' order; strings are copied. */
@@ -418,9 +436,8 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 									   const char *id);
 /* It is about to be changed in place; with "content", not only moved. */
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
-/* Metadata of a page: its toggle, and an older one yet to be deleted. */
-extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item,
-									const char *stale);
+/* Metadata of a page: its toggle, and others that are to be deleted. */
+extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
 /* The object is gone for good: the entry is to be removed, success. */
@@ -444,6 +461,9 @@ extern void rmsync_notion_page_response(NotionJob *nj,
 extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
+
+/* Appends text as a URL may hold it in a path segment or a parameter. */
+extern void rmsync_notion_encode(StringInfo buf, const char *text);
 
 /* What a toggle's link to the application says; NULL = not one of ours. */
 extern bool rmsync_notion_read_link(NotionJob *nj, const char *url,
