@@ -229,8 +229,9 @@ BEGIN
 		), work AS (
 			SELECT 'notebook_metadata' AS t, b.uuid AS i, b.uuid AS nb, b.at FROM notebooks b
 			UNION
-			SELECT d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
+			(SELECT DISTINCT ON (d.item_type, d.item_id) d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
 			CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
+			ORDER BY d.item_type, d.item_id, d.gone)
 			UNION
 			SELECT 'page_text', p.item_id, b.uuid, b.at FROM notebooks b
 			JOIN rmsync.source_page p ON p.user_id = c.user_id AND p.notebook_uuid = b.uuid

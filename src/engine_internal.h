@@ -46,6 +46,7 @@ typedef struct EngineJob
 	int			db_errors;		/* how often recording it failed */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
+	bool		halts;			/* counted in lane->halted */
 } EngineJob;
 
 /* What is claimed: an item or a notebook of a lane. */
@@ -122,7 +123,6 @@ extern void rmsync_engine_responses(RmsyncEngine *engine);
 extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
 extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
-extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
 
 /* engine_record.c */
 extern bool rmsync_engine_record(RmsyncEngine *engine, int64 now_us);

@@ -5,14 +5,55 @@ A rule says which requests it hits and what becomes of them:
     {"match": {"method": "PATCH", "path": "^/v1/blocks/.*/children$"},
      "fault": "commit_503", "times": 3, "after": 0, "probability": 0.2}
 
-Faults named commit_* (and truncated_json, short_body, empty_200, trickle) let
+Faults named commit_* (and truncated_json, short_body, empty_200, trickle,
+body:NAME, which answers what BODIES makes of the real answer) let
 the request do its work first; if the request itself is refused, the refusal is
 answered and the rule is not used up.  All others change nothing.
 """
+import json
 import random
 import re
 
 from notion_schema import ApiError
+
+
+def without(value, name, put=()):
+    """A JSON value with all members of one name taken out, or replaced."""
+    if isinstance(value, dict):
+        return {k: without(put[0] if put and k == name else v, name, put)
+                for k, v in value.items() if put or k != name}
+    if isinstance(value, list):
+        return [without(v, name, put) for v in value]
+    return value
+
+
+def rewritten(raw, *args):
+    return json.dumps(without(json.loads(raw), *args)).encode()
+
+
+# What nobody should have to read, by name; each is given the real answer.
+BODIES = {
+    "garbage": lambda raw: random.Random(len(raw)).randbytes(997),
+    "deep": lambda raw: b"[" * 200000,
+    "deep_object": lambda raw: b'{"results":' * 5000 + b"1" + b"}" * 5000,
+    "huge": lambda raw: b'{"id":"' + b"x" * (17 << 20) + b'"}',
+    "null": lambda raw: b"null",
+    "number": lambda raw: b"4e99999",
+    "string": lambda raw: b'"results"',
+    "array": lambda raw: b"[]",
+    "empty_object": lambda raw: b"{}",
+    "nul": lambda raw: rb'{"id":"a\u0000b","results":["\u0000"]}',
+    "bad_utf8": lambda raw: b'{"id":"\xff\xfe","object":"\xed\xa0\x80"}',
+    "wrong_types": lambda raw: b'{"id":7,"results":5,"data_sources":"x",'
+    b'"properties":[1],"has_more":"yes","next_cursor":{},"in_trash":"no"}',
+    "wrong_elements": lambda raw: b'{"id":[],"results":[null,7,"x",[],{}],'
+    b'"data_sources":[null],"properties":{"Name":null,"rmirror ID":[]}}',
+    "no_ids": lambda raw: rewritten(raw, "id"),
+    "null_ids": lambda raw: rewritten(raw, "id", [None]),
+    "evil_ids": lambda raw: rewritten(raw, "id", ["../users/me?x=#"]),
+    "long_ids": lambda raw: rewritten(raw, "id", ["a" * 100000]),
+    "no_cursor": lambda raw: rewritten(raw, "has_more", [True]),
+}
 
 HTML = ("<!DOCTYPE html>\n<html><head><title>%s</title></head>\n<body>"
         "<h1>%s</h1><hr><p>cloudflare</p></body></html>\n")
@@ -52,7 +93,7 @@ AFTERWARDS = {
 }
 # How the real answer is delivered, or not.
 DELIVERIES = ("commit_close", "commit_reset", "commit_hang", "truncated_json",
-              "short_body", "empty_200", "trickle", "slow")
+              "short_body", "empty_200", "trickle", "slow", "body")
 DROPS = ("close_before_read", "close", "reset", "hang")
 OTHERS = ("commit_503_guidance", "commit_502_html", "reject_502_html",
           "edge_403_html", "529", "403_block_limit")
@@ -70,6 +111,9 @@ class Rule:
         if self.fault not in known_faults():
             raise ValueError("unknown fault %r; known: %s"
                              % (self.fault, ", ".join(known_faults())))
+        if self.fault == "body" and self.detail not in BODIES:
+            raise ValueError("body:%s is none of %s"
+                             % (self.detail, ", ".join(BODIES)))
         if self.fault == "rate_429" and not self.detail:
             self.detail = REASONS[0]
         match = spec.get("match", {})

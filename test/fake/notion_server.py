@@ -425,6 +425,8 @@ class Server:
         if fault == "truncated_json":
             reply.body = reply.body[:len(reply.body) // 2].decode(
                 "utf-8", "ignore").encode()
+        if fault == "body":
+            reply.body = notion_faults.BODIES[rule.detail](reply.body)
         if fault == "empty_200":
             reply.body = b""
         return reply

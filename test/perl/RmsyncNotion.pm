@@ -109,29 +109,48 @@ sub notion
 sub add_user
 {
 	my ($self, $user, %opt) = @_;
-	my $token = "ntn_user$user";
-
-	$self->sql("SELECT test.add_user($user)");
-	$self->notion({ cmd => 'add_token', token => $token, user => "user$user" });
-	my $made = $self->notion(
-		{ cmd => 'create_database', user => "user$user", preset => 'notebooks', %opt });
-	$self->{users}{$user} = {
-		token => $token,
-		database => $made->{id},
-		source => $made->{data_source_id} };
-	return $self->{users}{$user};
+	return $self->add_users([$user], %opt)->{$user};
 }
 
-# Connects a user; more fields of the configuration as named.
+# The same for many.
+sub add_users
+{
+	my ($self, $users, %opt) = @_;
+	my @commands = map {
+		(
+			{ cmd => 'add_token', token => "ntn_user$_", user => "user$_" },
+			{ cmd => 'create_database', user => "user$_", preset => 'notebooks', %opt })
+	} @$users;
+	my $answers = $self->{fake}->post('/_control', \@commands);
+
+	$self->sql('SELECT test.add_user(u) FROM unnest(ARRAY[' . join(',', @$users) . ']) u');
+	foreach my $i (0 .. $#$users)
+	{
+		my $made = $answers->[ 2 * $i + 1 ];
+		$self->{users}{ $users->[$i] } = {
+			token => "ntn_user$users->[$i]",
+			database => $made->{id},
+			source => $made->{data_source_id} };
+	}
+	return $self->{users};
+}
+
+# Connects users (one, or a list); more fields of the configuration as named.
 sub connect
 {
-	my ($self, $user, %config) = @_;
-	my $at = $self->{users}{$user};
-	my $json = JSON::PP->new->canonical->encode(
-		{ api_token => $at->{token}, database_id => $at->{database}, %config });
+	my ($self, $users, %config) = @_;
+	my @calls;
 
-	$at->{newest_first} = ($config{page_order} // '') eq 'newest_first';
-	$self->sql("SELECT rmsync_connect($user, 'notion', " . quote($json) . ')');
+	foreach my $user (ref $users ? @$users : $users)
+	{
+		my $at = $self->{users}{$user};
+		my $json = JSON::PP->new->canonical->encode(
+			{ api_token => $at->{token}, database_id => $at->{database}, %config });
+
+		$at->{newest_first} = ($config{page_order} // '') eq 'newest_first';
+		push @calls, "SELECT rmsync_connect($user, 'notion', " . quote($json) . ')';
+	}
+	$self->sql(join(";\n", @calls));
 	return;
 }
 
@@ -199,12 +218,12 @@ sub settled
 		%opt);
 }
 
-# The pages of a user at Notion that carry a marker, as the stand-in's
-# /_notebooks tells them.
+# The pages of a user (of all, if none is named) at Notion that carry a
+# marker, as the stand-in's /_notebooks tells them.
 sub pages
 {
 	my ($self, $user) = @_;
-	return @{ $self->{fake}->get("/_notebooks?user=user$user") };
+	return @{ $self->{fake}->get('/_notebooks' . (defined $user ? "?user=user$user" : '')) };
 }
 
 # The live page of a notebook, undef if there is none; and its blocks.
@@ -299,18 +318,19 @@ sub expected_text
 	return $self->{plain}{ encode_utf8($text) } // lines_of($text);
 }
 
-# What the host says of a user's notebooks, from its own tables.
+# What the host says of users' notebooks, from its own tables.
 sub source_of
 {
-	my ($self, $user) = @_;
+	my ($self, @users) = @_;
+	my $list = join(',', @users);
 	my $books = $self->rows(
-		"SELECT n.id, n.notebook_uuid AS uuid, n.visible_name AS name, n.full_path AS path
-		FROM notebooks n WHERE n.user_id = $user AND NOT n.deleted ORDER BY n.id");
+		"SELECT n.user_id, n.id, n.notebook_uuid AS uuid, n.visible_name AS name
+		FROM notebooks n WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY n.user_id, n.id");
 	my $pages = $self->rows(
 		"SELECT m.notebook_id, m.page_number AS number, p.page_uuid AS uuid, p.ocr_text AS text,
 			p.ocr_status = 'completed' AND p.ocr_text IS NOT NULL AS ready
 		FROM notebook_pages m JOIN pages p ON p.id = m.page_id JOIN notebooks n ON n.id = m.notebook_id
-		WHERE n.user_id = $user AND NOT n.deleted ORDER BY m.notebook_id, m.page_number");
+		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY m.notebook_id, m.page_number");
 	my %by_id = map { $_->{id} => $_ } @$books;
 
 	$_->{pages} = [] foreach @$books;
@@ -322,7 +342,6 @@ sub source_of
 sub page_problems
 {
 	my ($self, $book, $page, $newest_first, $failed) = @_;
-	my $name = "notebook \"$book->{name}\"";
 	my %toggles;
 	my @order;
 	my @problems;
@@ -332,7 +351,7 @@ sub page_problems
 		next unless ($block->{href} // '') =~ m{/n/([^/]+)/p/([^/?]+)\?rm=[0-9a-f]{12}$};
 		if ($1 ne $book->{uuid})
 		{
-			push @problems, "$name: a toggle with the marker of notebook $1";
+			push @problems, "a toggle with the marker of notebook $1";
 			next;
 		}
 		push @order, $2;
@@ -343,7 +362,7 @@ sub page_problems
 	foreach my $source (@wanted)
 	{
 		my $found = delete $toggles{ $source->{uuid} } // [];
-		my $what = "$name, page $source->{number}";
+		my $what = "page $source->{number}";
 
 		next if !$source->{ready} && @$found <= 1;
 		next if $failed->{ $source->{uuid} } && @$found <= 1;
@@ -360,12 +379,12 @@ sub page_problems
 		  . "\n  Notion: " . _excerpt($text, $expected)
 		  if $text ne $expected;
 	}
-	push @problems, "$name: a live toggle of page $_, which is not there" foreach sort keys %toggles;
+	push @problems, "a live toggle of page $_, which is not there" foreach sort keys %toggles;
 
 	my %there = map { $_ => 1 } @order;
 	my $is = join(' ', @order);
 	my $should = join(' ', grep { $there{$_} } map { $_->{uuid} } @wanted);
-	push @problems, "$name: order is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
+	push @problems, "order is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
 	return @problems;
 }
 
@@ -382,35 +401,38 @@ sub _excerpt
 	return "... $part ... (" . length($text) . ' characters)';
 }
 
-# All that is wrong at Notion for a user.
+# All that is wrong at Notion for users.
 sub problems_of
 {
-	my ($self, $user) = @_;
-	my $at = $self->{users}{$user};
+	my ($self, @users) = @_;
+	my $list = join(',', @users);
+	my %wanted = map { $_ => 1 } @users;
 	my %failed = map { $_->{item_id} => 1 } @{
-		$self->rows("SELECT item_id FROM rmsync.sync_queue WHERE user_id = $user AND status = 'failed'") };
+		$self->rows("SELECT item_id FROM rmsync.sync_queue WHERE user_id IN ($list) AND status = 'failed'") };
 	my %pages;
 	my @problems;
 
-	push @{ $pages{ $_->{marker} } }, $_ foreach $self->pages($user);
-	foreach my $book (@{ $self->source_of($user) })
+	push @{ $pages{ $_->{marker} } }, $_ foreach $self->pages(@users == 1 ? @users : ());
+	foreach my $book (@{ $self->source_of(@users) })
 	{
-		my $found = delete $pages{"$user:notebook:$book->{uuid}"} // [];
+		my $at = $self->{users}{ $book->{user_id} };
+		my $found = delete $pages{"$book->{user_id}:notebook:$book->{uuid}"} // [];
+		my $name = "user $book->{user_id}, notebook \"$book->{name}\"";
 
 		if (@$found != 1)
 		{
-			push @problems, "notebook \"$book->{name}\": " . scalar(@$found) . ' live pages';
+			push @problems, "$name: " . scalar(@$found) . ' live pages';
 			next;
 		}
 		my $page = $found->[0];
-		push @problems, "notebook \"$book->{name}\": title is \"$page->{title}\""
-		  if $page->{title} ne $book->{name};
-		push @problems, "notebook \"$book->{name}\": stands in $page->{parent}"
+		push @problems, "$name: title is \"$page->{title}\"" if $page->{title} ne $book->{name};
+		push @problems, "$name: stands in $page->{parent}"
 		  if $at->{source} && $page->{parent} ne $at->{source};
-		push @problems, $self->page_problems($book, $page, $at->{newest_first}, \%failed);
+		push @problems, map { "$name: $_" }
+		  $self->page_problems($book, $page, $at->{newest_first}, \%failed);
 	}
 	push @problems, "a live page with the marker $_, which is not in the source"
-	  foreach grep { /^\d+:notebook:/ } sort keys %pages;
+	  foreach grep { /^(\d+):notebook:/ && $wanted{$1} } sort keys %pages;
 	return @problems;
 }
 
@@ -422,10 +444,7 @@ sub equal
 	my @problems;
 
 	@users = sort { $a <=> $b } keys %{ $self->{users} } unless @users;
-	foreach my $user (@users)
-	{
-		push @problems, map { "user $user: $_" } $self->problems_of($user);
-	}
+	push @problems, $self->problems_of(@users);
 	my $list = join(',', @users);
 	push @problems, map { "ledger: user $_->{user_id}, $_->{item_type} $_->{item_id}: $_->{status}" } @{
 		$self->rows("SELECT r.user_id, r.item_type, r.item_id, r.status FROM rmsync.sync_records r
@@ -452,11 +471,13 @@ sub _adds
 }
 
 # Passes if after every write whose outcome was unknown Notion was looked at
-# before the next such write of that user.  For users with one notebook.
+# before the next such write of that user, or the block it went to was deleted.
+# For users with one notebook.
 sub no_blind_resend
 {
 	my ($self, $name, @arrivals) = @_;
 	my %open;
+	my %parent;
 	my %unknown;
 	my @problems;
 
@@ -470,11 +491,16 @@ sub no_blind_resend
 			delete $open{$user};
 			next unless $silent{ $entry->{fault} // '' };
 			$open{$user} = "$entry->{fault} of arrival $entry->{n}";
+			($parent{$user}) = $entry->{path} =~ m{^(.*)/children$};
 			$unknown{$user}++;
 		}
 		elsif ($entry->{method} eq 'GET' || $entry->{path} =~ m{/query$})
 		{
 			delete $open{$user} if ($entry->{status} // 0) == 200;
+		}
+		elsif ($entry->{method} eq 'DELETE' && $entry->{path} eq ($parent{$user} // ''))
+		{
+			delete $open{$user} if defined $entry->{status};
 		}
 	}
 	ok(!@problems, "$name: nothing was sent again before Notion was looked at");
