@@ -221,6 +221,21 @@ settle($node, 2);
 is((event_texts($hook, 2))[-1], 'page_text.updated second', 'what it was changed to meanwhile arrives');
 ids_are_stable(2, 'with an id of its own');
 
+rule($hook, 2, '/close', 3);
+sql("UPDATE pages SET ocr_text = 'third' WHERE notebook_id = $n2");
+wait_until(sub { (event_texts($hook, 2))[-1] =~ /third/ }, 'a change fails');
+sql('SELECT rmsync.reconcile_lane(id) FROM rmsync.integration_configs WHERE user_id = 2; SELECT rmsync.wake()');
+sql("UPDATE notebooks SET visible_name = 'other' WHERE id = $n2");
+settle($node, 2);
+ids_are_stable(2, 'the id stays if the item is queued again meanwhile');
+sql("SELECT test.upload_content('n2', '{}')");
+settle($node, 2);
+sql("SELECT test.upload_content('n2', ARRAY[test.page_uuid($n2, 1)])");
+settle($node, 2);
+my @third = grep { ($_->{event}{data}{text} // '') eq 'third' } events($hook, 2);
+is($third[-1]{event}{type}, 'rmsync.page_text.created', 'a page taken out and put back');
+is(scalar(grep { $_->{headers}{'webhook-id'} eq $third[-1]{headers}{'webhook-id'} } @third), 1, 'is no repeat');
+
 # ------------------------------------------------------------- own mistakes
 
 my $n3 = new_user(3);
