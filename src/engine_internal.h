@@ -46,7 +46,6 @@ typedef struct EngineJob
 	int			db_errors;		/* how often recording it failed */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
-	bool		halts;			/* counted in lane->halted */
 } EngineJob;
 
 /* What is claimed: an item or a notebook of a lane. */
