@@ -20,6 +20,7 @@ OBJS = \
 	src/engine_job.o \
 	src/engine_load.o \
 	src/engine_record.o \
+	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \
 	src/guc.o \
@@ -47,6 +48,7 @@ OBJS = \
 	src/notion_discover.o \
 	src/notion_ledger.o \
 	src/notion_notebook.o \
+	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
 	src/notion_plan.o \

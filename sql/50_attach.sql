@@ -4,6 +4,7 @@
 -- and read as NULL where they are missing.
 CREATE FUNCTION rmsync.host_requires(OUT kind text, OUT tab name, OUT col name, OUT is_id boolean) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT k.kind, r.tab, r.col, r.is_id
 	FROM (VALUES ('rmirror'), ('document')) k (kind),
@@ -42,6 +43,7 @@ COMMENT ON FUNCTION rmsync.host_requires() IS
 
 CREATE FUNCTION rmsync.host_has(host_schema name, tab name, col name) RETURNS boolean
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT EXISTS (
 		SELECT FROM pg_catalog.pg_class c
@@ -57,6 +59,7 @@ COMMENT ON FUNCTION rmsync.host_has(name, name, name) IS
 -- The host's times are UTC without saying so.
 CREATE FUNCTION rmsync.host_column(host_schema name, tab name, alias name, col name, as_type text) RETURNS text
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT coalesce(
 		(SELECT CASE
@@ -74,6 +77,7 @@ COMMENT ON FUNCTION rmsync.host_column(name, name, name, name, text) IS
 -- What is wrong with a schema as a host of this kind; no row if nothing.
 CREATE FUNCTION rmsync.host_problem(host_schema name, kind text, OUT code text, OUT problem text) RETURNS record
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT * FROM (
 		SELECT CASE WHEN c.oid IS NULL THEN 'undefined_table'
@@ -146,6 +150,7 @@ COMMENT ON FUNCTION rmsync.find_host(name) IS
 -- A notebook belongs at the targets: not deleted, not in the trash, no folder.
 CREATE FUNCTION rmsync.host_notebook_live(host_schema name) RETURNS text
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 'n.document_type <> ''folder'''
 		|| CASE WHEN rmsync.host_has($1, 'notebooks', 'deleted')
@@ -161,6 +166,7 @@ COMMENT ON FUNCTION rmsync.host_notebook_live(name) IS
 
 CREATE FUNCTION rmsync.host_page_item(host_schema name) RETURNS text
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN rmsync.host_has($1, 'pages', 'page_uuid')
 		THEN 'coalesce(nullif(p.page_uuid::text, ''''), p.id::text)'
@@ -171,7 +177,8 @@ COMMENT ON FUNCTION rmsync.host_page_item(name) IS
 
 -- What a source view shows.  The query is kept as the text of a function,
 -- which the planner puts in the view's place: so nothing of rmsync depends on
--- a host table.  A view over the tables themselves would refuse the host's
+-- a host table (for that it may have no search_path of its own, so it names
+-- schemas throughout).  A view over the tables themselves would refuse the host's
 -- migrations, and DROP ... CASCADE would take the whole extension, with the
 -- ledger.  NULL shows nothing.
 CREATE FUNCTION rmsync.set_source(kind name, query text) RETURNS void
@@ -360,6 +367,7 @@ COMMENT ON FUNCTION rmsync.attach_document_extras(name) IS
 -- trigger's first argument says; src/intake.c reads the others.
 CREATE FUNCTION rmsync.host_triggers(s name, host_kind text, OUT tab name, OUT prefix text, OUT events text[], OUT args text[]) RETURNS SETOF record
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH want (kind, tab, prefix, events, args, watch) AS (VALUES
 		(NULL, 'users'::name, 'rmsync', '{DELETE,TRUNCATE}'::text[],
@@ -406,6 +414,7 @@ COMMENT ON FUNCTION rmsync.host_triggers(name, text) IS
 
 CREATE FUNCTION rmsync.our_triggers(OUT tab regclass, OUT trigger name) RETURNS SETOF record
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT t.tgrelid::pg_catalog.regclass, t.tgname
 	FROM pg_catalog.pg_trigger t
@@ -466,6 +475,7 @@ COMMENT ON FUNCTION rmsync.attach_triggers(name, text) IS
 
 CREATE FUNCTION rmsync.attached() RETURNS boolean
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT pg_catalog.strpos(p.prosrc, '/* not attached */') = 0
 		-- or somebody has put a view of their own in its place
@@ -537,8 +547,10 @@ BEGIN
 	END LOOP;
 
 	-- An existing row keeps its identity: a restored copy must not take over.
-	INSERT INTO rmsync.instance AS i (system_identifier, host_kind, host_schema, attached_at)
-	SELECT c.system_identifier, found.kind, found.host_schema, now() FROM pg_control_system() c
+	INSERT INTO rmsync.instance AS i (system_identifier, database_oid, instance, host_kind, host_schema, attached_at)
+	SELECT c.system_identifier, d.oid, coalesce(current_setting('rmsync.instance', true), ''),
+		found.kind, found.host_schema, now()
+	FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()
 	ON CONFLICT (only_row) DO UPDATE SET host_kind = excluded.host_kind,
 		host_schema = excluded.host_schema, attached_at = excluded.attached_at;
 

@@ -31,6 +31,10 @@ DECLARE
 	c rmsync.integration_configs;
 	u bigint := rmsync.effective_user(user_id);
 BEGIN
+	IF u IS NULL THEN
+		RAISE EXCEPTION 'no user is named'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a user id, or set rmsync.user_id.';
+	END IF;
 	SELECT * INTO c FROM rmsync.integration_configs i WHERE i.user_id = u AND i.target_name = lane_of.target_name;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'user % is not connected to target "%"', u, target_name
@@ -72,7 +76,9 @@ DECLARE
 BEGIN
 	IF backup THEN
 		UPDATE rmsync.integration_configs c SET backup_config_encrypted = token, updated_at = now(),
-			state = CASE c.state WHEN 'auth' THEN 'active' ELSE c.state END
+			state = CASE c.state WHEN 'auth' THEN 'active' ELSE c.state END,
+			state_reason = CASE c.state WHEN 'auth' THEN NULL ELSE c.state_reason END,
+			state_since = CASE c.state WHEN 'auth' THEN now() ELSE c.state_since END
 		WHERE c.user_id = store_connection.user_id AND c.target_name = store_connection.target_name
 		RETURNING id INTO lane;
 		IF lane IS NULL THEN
@@ -223,14 +229,24 @@ BEGIN
 		), work AS (
 			SELECT 'notebook_metadata' AS t, b.uuid AS i, b.uuid AS nb, b.at FROM notebooks b
 			UNION
-			SELECT d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
+			(SELECT DISTINCT ON (d.item_type, d.item_id) d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
 			CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
+			ORDER BY d.item_type, d.item_id, d.gone)
 			UNION
 			SELECT 'page_text', p.item_id, b.uuid, b.at FROM notebooks b
 			JOIN rmsync.source_page p ON p.user_id = c.user_id AND p.notebook_uuid = b.uuid
 			WHERE force AND p.live AND p.ready
+			UNION
+			SELECT 'todo', t.item_id, b.uuid, b.at FROM notebooks b
+			JOIN rmsync.source_todo t ON t.user_id = c.user_id AND t.notebook_uuid = b.uuid
+			WHERE force AND t.live
+			UNION
+			SELECT 'highlight', h.item_id, b.uuid, b.at FROM notebooks b
+			JOIN rmsync.source_highlight h ON h.user_id = c.user_id AND h.notebook_uuid = b.uuid
+			WHERE force AND h.live
 		), chosen AS (
-			SELECT * FROM work w WHERE wanted IS NULL OR w.t = wanted
+			SELECT * FROM work w
+			WHERE (wanted IS NULL OR w.t = wanted) AND c.item_types & rmsync.type_bit(w.t) <> 0
 			ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i LIMIT max_items
 		)
 		SELECT coalesce(rmsync.enqueue(c.id,
@@ -459,7 +475,9 @@ AS $$
 			WHERE q.status = 'pending' AND c.is_enabled AND coalesce(q.run_at, q.created_at) < now() - interval '15 minutes'),
 		'xmin_holder', (SELECT to_jsonb(h) FROM holder h),
 		'targets', coalesce((SELECT jsonb_object_agg(t.target_name, jsonb_build_object(
-				'status', CASE WHEN NOT t.any_enabled THEN 'disabled' WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
+				'status', CASE WHEN NOT t.any_enabled THEN 'disabled'
+					WHEN NOT rmsync.instance_matches() OR rmsync.master_key_status() IS NOT NULL THEN 'stopped'
+					WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
 					WHEN t.troubled > 0 OR t.failing > 0 THEN 'degraded' ELSE 'healthy' END,
 				'last_sync', t.last_sync, 'lanes', t.lanes, 'lane_states', t.states,
 				'due', coalesce((SELECT d.n FROM due d WHERE d.target_name = t.target_name), 0)))

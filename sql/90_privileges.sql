@@ -15,7 +15,6 @@ BEGIN
 		JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
 		JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'rmsync'
 		WHERE p.proname LIKE 'rmsync\_%' AND p.pronamespace <> 'rmsync'::pg_catalog.regnamespace
-		  AND p.proname NOT LIKE 'rmsync\_fingerprint\_%'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f);
 	END LOOP;

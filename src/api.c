@@ -135,6 +135,7 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	char *token;
 	char *result;
 	int types;
+	bool elsewhere;
 	MemoryContext cxt = CurrentMemoryContext;
 
 	pgstat_report_activity(STATE_RUNNING, "rmsync_connect(...)");
@@ -168,10 +169,19 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	explicit_bzero(plain, strlen(plain));
 
 	SPI_connect();
+	elsewhere = destination_changes(user_id, name, config);
+	if (backup && elsewhere)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("backup configuration for target \"%s\" names another destination",
+						name),
+				 errdetail(
+					 "It is used with what the connection's own destination holds."),
+				 errhidestmt(true)));
 	result =
 		rmsync_store_connect(user_id, name, token, types,
 							 target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
-							 destination_changes(user_id, name, config), backup);
+							 elsewhere, backup);
 	result = MemoryContextStrdup(cxt, result);
 	SPI_finish();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(result)));
@@ -277,6 +287,7 @@ rmsync_run_sql(PG_FUNCTION_ARGS)
 	{
 		engine = rmsync_engine_create(true);
 		run_engine(engine, max_items);
+		rmsync_engine_shutdown(engine);
 		rmsync_engine_stat(engine, &stat);
 	}
 	PG_FINALLY();

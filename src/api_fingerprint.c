@@ -126,7 +126,7 @@ shortest_digits(double value, char *digits, int *point)
 		if (*p != '.')
 			digits[ndigits++] = *p;
 	}
-	*point = atoi(strchr(text, 'e') + 1) + 1;
+	*point = (int) strtol(strchr(text, 'e') + 1, NULL, 10) + 1;
 	return ndigits;
 }
 

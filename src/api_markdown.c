@@ -15,6 +15,7 @@
 #include "funcapi.h"
 #include "json.h"
 #include "markdown.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "notion_blocks.h"
 #include "utils/builtins.h"
@@ -28,11 +29,15 @@ PG_FUNCTION_INFO_V1(rmsync_notion_requests_sql);
 static RmsyncDocument *
 parse(const text *markdown)
 {
+	const char *data = VARDATA_ANY(markdown);
+	int len = VARSIZE_ANY_EXHDR(markdown);
 	char *why;
-	RmsyncDocument *doc =
-		rmsync_markdown_parse(VARDATA_ANY(markdown),
-							  VARSIZE_ANY_EXHDR(markdown), &why);
+	RmsyncDocument *doc;
 
+	/* what the targets get is UTF-8 in any database */
+	if (GetDatabaseEncoding() != PG_UTF8)
+		pg_verify_mbstr(PG_UTF8, data, len, false);
+	doc = rmsync_markdown_parse(data, len, &why);
 	if (doc == NULL)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("cannot render Markdown: %s", why)));

@@ -398,7 +398,7 @@ load_keys(KeyRing *ring, KeyProblem *problem)
 static void
 require_keys(KeyRing *ring)
 {
-	KeyProblem problem;
+	KeyProblem problem = { 0 };
 
 	if (load_keys(ring, &problem))
 		return;

@@ -29,16 +29,9 @@
 #include "store.h"
 #include "txn.h"
 
-#define FOLD_MARKS 5000
-
 /* Results wait at most this long, or until this many are there. */
 #define FLUSH_US 5000
 #define FLUSH_JOBS 128
-
-/* A second target is left to a new worker for this long. */
-#define LEAVE_US 1000000
-
-#define PARTITION_US INT64CONST(3600000000)
 
 int64
 rmsync_engine_now(void)
@@ -73,6 +66,7 @@ rmsync_engine_create(bool foreground)
 	engine->turn_cxt =
 		AllocSetContextCreate(cxt, "rmsync turn", ALLOCSET_DEFAULT_SIZES);
 	engine->foreground = foreground;
+	engine->key_ok = true; /* until it is looked at */
 	engine->http = rmsync_http_create(rmsync_max_in_flight);
 	dlist_init(&engine->active);
 	dlist_init(&engine->started);
@@ -91,7 +85,7 @@ rmsync_engine_create(bool foreground)
 	ctl.entrysize = sizeof(ClaimKey);
 	engine->claims = hash_create("rmsync claims", 1024, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (int i = 0; rmsync_targets[i] != NULL && i < RMSYNC_MAX_TARGETS; i++)
+	for (int i = 0; i < RMSYNC_MAX_TARGETS && rmsync_targets[i] != NULL; i++)
 	{
 		engine->leases[i].target = rmsync_targets[i];
 		engine->nleases++;
@@ -108,81 +102,6 @@ rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane)
 		return;
 	lane->listed = true;
 	dlist_push_tail(&engine->active, &lane->node);
-}
-
-static bool
-holds_other(RmsyncEngine *engine, RmsyncLease *lease)
-{
-	for (int i = 0; i < engine->nleases; i++)
-	{
-		if (&engine->leases[i] != lease && engine->leases[i].held)
-			return true;
-	}
-	return false;
-}
-
-/* Tries to become the one process that sends for a target. */
-static void
-seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
-{
-	if (lease->held)
-		return;
-	if (!rmsync_store_lease(lease->target->name))
-	{
-		lease->unowned_since_us = 0;
-		*others = true;
-		return;
-	}
-	if (!engine->foreground && engine->can_grow && holds_other(engine, lease) &&
-		(lease->unowned_since_us == 0 ||
-		 now_us - lease->unowned_since_us < LEAVE_US))
-	{
-		rmsync_store_unlease(lease->target->name);
-		if (lease->unowned_since_us == 0)
-			lease->unowned_since_us = now_us;
-		engine->wants_help = true;
-		return;
-	}
-	lease->unowned_since_us = 0;
-	lease->held = true;
-}
-
-/* New work for a lane: it is read from the start again. */
-static void
-lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
-{
-	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
-
-	if (lane->lease == NULL)
-	{
-		RmsyncLaneRow row;
-		const RmsyncTarget *target;
-
-		if (!rmsync_store_lane(engine->turn_cxt, lane_id, &row))
-			return;
-		target = rmsync_target_find(row.target_name);
-		if (target == NULL)
-			return; /* a target this library does not know */
-		for (int i = 0; i < engine->nleases; i++)
-		{
-			if (engine->leases[i].target == target)
-				lane->lease = &engine->leases[i];
-		}
-		lane->limits = target->limits;
-	}
-	lane->ready = true;
-	lane->after_priority = 0;
-	lane->after_seq = 0;
-	rmsync_engine_touch(engine, lane);
-	seek_lease(engine, lane->lease, now_us, others);
-}
-
-static void
-lanes_have_work(RmsyncEngine *engine, RmsyncLaneList *lanes, int64 now_us,
-				bool *others)
-{
-	for (int i = 0; i < lanes->n; i++)
-		lane_has_work(engine, lanes->ids[i], now_us, others);
 }
 
 /* Lanes with nothing to read and nothing alive leave the active list. */
@@ -205,11 +124,17 @@ prune_active(RmsyncEngine *engine)
 /* ---- the database part of a turn ---- */
 
 static bool
+may_load(const RmsyncEngine *engine)
+{
+	return engine->instance_ok && engine->key_ok;
+}
+
+static bool
 wants_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_iter iter;
 
-	if (!engine->instance_ok)
+	if (!may_load(engine))
 		return false;
 	dlist_foreach(iter, &engine->active)
 	{
@@ -238,54 +163,10 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (engine->nended > 0 &&
 		(now_us - engine->ended_since_us >= FLUSH_US || engine->in_flight == 0))
 		return true;
+	if (engine->totals_since_us != 0 &&
+		now_us - engine->totals_since_us >= RMSYNC_TOTALS_US)
+		return true;
 	return wants_load(engine, now_us);
-}
-
-/* Everything is looked at now and then, whoever forgot to wake us. */
-static void
-timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
-{
-	RmsyncLaneList lanes;
-
-	engine->instance_ok = rmsync_store_instance_ok();
-	rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
-	lanes_have_work(engine, &lanes, now_us, others);
-	if (now_us >= engine->next_partition_us)
-	{
-		(void) rmsync_store_give_up(rmsync_max_age);
-		rmsync_store_log_partitions(rmsync_log_retention);
-		engine->next_partition_us = now_us + PARTITION_US;
-	}
-	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;
-	engine->scanned = true;
-	engine->due_dirty = true;
-}
-
-static void
-take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
-{
-	RmsyncLaneList lanes;
-	int folded;
-
-	folded = rmsync_store_fold(engine->turn_cxt, FOLD_MARKS, &lanes);
-	engine->stat.folded += folded;
-	lanes_have_work(engine, &lanes, now_us, others);
-	if (woken || folded > 0)
-	{
-		rmsync_store_reconcile(engine->turn_cxt, &lanes);
-		lanes_have_work(engine, &lanes, now_us, others);
-	}
-	if (woken && folded == 0)
-	{
-		bool ignored = false;
-
-		/* somebody else folded, or put rows into the queue directly */
-		rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
-		lanes_have_work(engine, &lanes, now_us, &ignored);
-		engine->due_dirty = true;
-	}
-	if (folded >= FOLD_MARKS)
-		engine->next_check_us = now_us; /* more of them */
 }
 
 /* Returns false if the extension is gone. */
@@ -304,21 +185,25 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		rmsync_txn_end(false);
 		return false;
 	}
+	/*
+	 * What is sent carries the versions given here: were they lost in a
+	 * crash, it would be sent again as something new.
+	 */
 	durable = rmsync_engine_record(engine, now_us);
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
-	rmsync_engine_flush_lanes(engine, now_us, engine->in_flight == 0);
+	rmsync_engine_flush_lanes(engine, now_us, false);
 	if (woken || check)
-		take_in(engine, woken || check, now_us, &others);
+		durable = rmsync_engine_take_in(engine, now_us, &others) || durable;
 	if (check)
-		timed_check(engine, now_us, &others);
+		rmsync_engine_check(engine, now_us, &others);
 	if (due_passed(engine))
 	{
 		rmsync_store_promote(engine->turn_cxt, &lanes);
-		lanes_have_work(engine, &lanes, now_us, &others);
+		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
-	if (engine->instance_ok && wants_load(engine, now_us))
+	if (may_load(engine) && wants_load(engine, now_us))
 	{
 		/* no source, nothing to compare with: all would look deleted */
 		engine->instance_ok = rmsync_store_attached();
@@ -365,6 +250,8 @@ next_timeout(RmsyncEngine *engine)
 		sooner(&timeout, engine->in_flight == 0
 							 ? 0
 							 : engine->ended_since_us + FLUSH_US - now_us);
+	if (engine->totals_since_us != 0)
+		sooner(&timeout, engine->totals_since_us + RMSYNC_TOTALS_US - now_us);
 	if (engine->next_due != 0)
 		sooner(&timeout, engine->next_due - GetCurrentTimestamp());
 	dlist_foreach(iter, &engine->waiting)
@@ -386,27 +273,12 @@ next_timeout(RmsyncEngine *engine)
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
-		else if (rmsync_engine_loadable(engine, lane, now_us) &&
-				 engine->instance_ok)
+		else if (may_load(engine) && rmsync_engine_loadable(engine, lane, now_us))
 			sooner(&timeout, 0);
 		else if (lane->lease->unowned_since_us > 0)
-			sooner(&timeout, LEAVE_US);
+			sooner(&timeout, RMSYNC_LEAVE_US);
 	}
 	return timeout;
-}
-
-/* Targets left to another worker which nobody took. */
-static void
-reclaim_leases(RmsyncEngine *engine, int64 now_us)
-{
-	for (int i = 0; i < engine->nleases; i++)
-	{
-		RmsyncLease *lease = &engine->leases[i];
-
-		if (lease->unowned_since_us > 0 &&
-			now_us - lease->unowned_since_us >= LEAVE_US)
-			engine->next_check_us = now_us;
-	}
 }
 
 RmsyncEngineState
@@ -420,7 +292,7 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_engine_tokens(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
-	reclaim_leases(engine, now_us);
+	rmsync_engine_reclaim(engine, now_us);
 
 	if (wants_database(engine, woken, now_us))
 	{
@@ -518,7 +390,8 @@ rmsync_engine_reload(RmsyncEngine *engine)
 void
 rmsync_engine_shutdown(RmsyncEngine *engine)
 {
-	if (engine->nended == 0 && engine->ncommitting == 0)
+	if (engine->nended == 0 && engine->ncommitting == 0 &&
+		engine->totals_since_us == 0)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
 	if (rmsync_store_present())

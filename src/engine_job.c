@@ -15,6 +15,13 @@
 #include "engine_internal.h"
 #include "guc.h"
 
+/* Is the job's failure the lane's?  Then other jobs would meet it, too. */
+bool
+rmsync_job_troubles_lane(const RmsyncJob *job)
+{
+	return job->fail.scope >= RMSYNC_FAIL_RATE;
+}
+
 static void
 end_job(RmsyncEngine *engine, EngineJob *ejob)
 {
@@ -22,6 +29,8 @@ end_job(RmsyncEngine *engine, EngineJob *ejob)
 		engine->ended_since_us = rmsync_engine_now();
 	dlist_push_tail(&engine->ended, &ejob->node);
 	dlist_delete(&ejob->started_node);
+	if (rmsync_job_troubles_lane(&ejob->job))
+		ejob->lane->troubled++;
 	ejob->lane->in_flight--;
 	ejob->lane->lease->in_flight--;
 	engine->in_flight--;
@@ -70,7 +79,10 @@ all_decided(const RmsyncJob *job)
 	return true;
 }
 
-/* Called by the transport; must not throw. */
+/*
+ * Called by the transport; must not throw.  Only the strings of the response
+ * outlive this call.
+ */
 static void
 on_response(void *arg, const RmsyncHttpResponse *response)
 {
@@ -86,7 +98,8 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 	ejob->has_request = false;
 	ejob->job.requests++;
 	engine->stat.requests++;
-	if (ejob->request.timeout_ms == 0)
+	if (ejob->request.timeout_ms == 0 ||
+		ejob->request.timeout_ms > rmsync_http_timeout)
 		ejob->request.timeout_ms = rmsync_http_timeout;
 	rmsync_http_start(engine->http, &ejob->request, ejob->job.cxt, on_response,
 					  ejob);
@@ -287,15 +300,17 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);
 			if (lane->buffered == 0 || lane->in_flight >= limit ||
-				engine->in_flight >= rmsync_max_in_flight ||
+				lane->troubled > 0 || engine->in_flight >= rmsync_max_in_flight ||
 				rmsync_lane_wait(lane, now_us) > 0)
 				continue;
-			start_job(engine, lane);
-			progress = true;
-			/* the next round begins behind this lane */
+			/*
+			 * The next round begins behind this lane; this one ends when no
+			 * lane can start any more.
+			 */
 			dlist_delete(&lane->node);
 			dlist_push_tail(&engine->active, &lane->node);
-			break;
+			start_job(engine, lane);
+			progress = true;
 		}
 	}
 }

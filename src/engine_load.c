@@ -31,6 +31,7 @@ claim_key(int64 lane_id, int type, const char *id)
 {
 	ClaimKey key;
 
+	Assert(id != NULL);
 	key.lane_id = lane_id;
 	key.what = DatumGetUInt64(
 		hash_any_extended((const unsigned char *) id, strlen(id), type));
@@ -247,6 +248,19 @@ load_notebooks(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows,
 	}
 }
 
+/* Its row is gone: so is the lane, once none of its jobs is alive. */
+static void
+forget_lane(RmsyncEngine *engine, RmsyncLane *lane)
+{
+	lane->ready = false;
+	if (lane->in_flight > 0 || lane->buffered > 0)
+		return;
+	if (lane->listed)
+		dlist_delete(&lane->node);
+	rmsync_lane_clear(lane);
+	(void) hash_search(engine->lanes, &lane->lane_id, HASH_REMOVE, NULL);
+}
+
 static void
 load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 {
@@ -255,8 +269,13 @@ load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 	int n;
 
 	engine->loading = lane;
-	if (!rmsync_lane_refresh(lane, now_us) || !lane->usable ||
-		rmsync_lane_wait(lane, now_us) > 0)
+	if (!rmsync_lane_refresh(lane, now_us))
+	{
+		engine->loading = NULL;
+		forget_lane(engine, lane);
+		return;
+	}
+	if (!lane->usable || rmsync_lane_wait(lane, now_us) > 0)
 	{
 		/* touched again when it is enabled, unblocked or reconnected */
 		if (rmsync_lane_wait(lane, now_us) == 0)

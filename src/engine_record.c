@@ -20,9 +20,6 @@
 #include "retry.h"
 #include "store.h"
 
-/* Lane totals are written at most this often. */
-#define LANE_FLUSH_US 1000000
-
 /* A block shorter than this is not worth a write. */
 #define PERSIST_BLOCK_MS 30000
 
@@ -182,11 +179,13 @@ stop_lane(RmsyncEngine *engine, EngineJob *ejob, RmsyncLaneState state,
 
 	if (!ejob->lane->usable)
 		return; /* another job of it said so already */
-	rmsync_store_lane_state(ejob->lane->lane_id, state, reason);
+	ejob->lane->usable = false;
+	if (!rmsync_store_lane_state(ejob->lane->lane_id, state, reason,
+								 ejob->lane->config_token))
+		return;
 	rmsync_store_notify(ejob->job.lane, kind, reason ? reason : kind, NULL);
 	rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, kind, reason,
 					 ejob->job.requests, 0);
-	ejob->lane->usable = false;
 }
 
 static void
@@ -194,9 +193,18 @@ lane_auth_failed(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncLane *lane = ejob->lane;
 
+	/*
+	 * Other jobs that were under way with the same credential, or with one
+	 * that has been replaced since, say nothing about the present one.
+	 */
+	if (lane->swapped)
+		return;
 	if (lane->has_backup && !lane->backup_tried)
 	{
-		rmsync_store_lane_swap(lane->lane_id);
+		lane->swapped = true;
+		lane->usable = false; /* until it is read again */
+		if (!rmsync_store_lane_swap(lane->lane_id, lane->config_token))
+			return;
 		lane->backup_tried = true;
 		rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, "backup_used",
 						 "the backup credential took the place of the active one",
@@ -217,17 +225,18 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	if (now_us < lane->blocked_until_us)
 		return; /* several jobs met the same outage */
 	lane->fail_streak++;
-	lease->fail_streak++;
-	delay = ejob->job.fail.delay_ms > 0
-				? ejob->job.fail.delay_ms
-				: rmsync_breaker_ms(lane->fail_streak - 1,
-									rmsync_engine_random(engine));
+	if (!lease->target->own_servers)
+		lease->fail_streak++;
+	delay =
+		ejob->job.fail.delay_ms > 0
+			? ejob->job.fail.delay_ms
+			: rmsync_breaker_ms(lane->fail_streak, rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
 	if (lease->fail_streak >= 10)
 		lease->open_until_us =
 			now_us + (int64) rmsync_engine_scaled(
-						 rmsync_breaker_ms(lease->fail_streak - 10,
+						 rmsync_breaker_ms(lease->fail_streak - 9,
 										   rmsync_engine_random(engine))) *
 						 1000;
 	rmsync_store_lane_blocked(lane->lane_id, delay, lane->fail_streak);
@@ -241,9 +250,14 @@ static void
 lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
 	RmsyncLane *lane = ejob->lane;
-	int delay = Max(ejob->job.fail.delay_ms, 1);
+	int delay = ejob->job.fail.delay_ms;
 	int64 until;
 
+	if (now_us < lane->blocked_until_us && delay <= 0)
+		return; /* several jobs met the same limit */
+	if (delay <= 0)
+		delay = rmsync_engine_scaled(
+			rmsync_breaker_ms(++lane->limit_streak, rmsync_engine_random(engine)));
 	delay = Min(delay, 3600 * 1000);
 	delay += (int) (rmsync_engine_random(engine) * 250);
 	until = now_us + (int64) delay * 1000;
@@ -288,8 +302,11 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	}
 	if (ejob->job.requests == 0 || ejob->job.fail.scope == RMSYNC_FAIL_GROUP)
 		return;
+	if (now_us < lane->blocked_until_us)
+		return; /* was under way when the lane was stopped */
 	/* the service answered: outage over */
 	lane->backup_tried = false;
+	lane->limit_streak = 0;
 	lane->fail_streak = 0;
 	lane->lease->fail_streak = 0;
 	lane->lease->open_until_us = 0;
@@ -373,8 +390,9 @@ count_item(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item)
 	{
 		case RMSYNC_OUT_SUCCESS:
 			engine->stat.succeeded++;
-			if (ejob->lane->done_items++ == 0)
-				ejob->lane->done_since_us = rmsync_engine_now();
+			ejob->lane->done_items++;
+			if (engine->totals_since_us == 0)
+				engine->totals_since_us = rmsync_engine_now();
 			break;
 		case RMSYNC_OUT_SKIPPED:
 		case RMSYNC_OUT_WAIT:
@@ -433,6 +451,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
+	if (rmsync_job_troubles_lane(job))
+		lane->troubled--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)
@@ -493,11 +513,14 @@ rmsync_engine_flush_lanes(RmsyncEngine *engine, int64 now_us, bool all)
 	HASH_SEQ_STATUS seq;
 	RmsyncLane *lane;
 
+	if (engine->totals_since_us == 0 ||
+		(!all && now_us - engine->totals_since_us < RMSYNC_TOTALS_US))
+		return;
+	engine->totals_since_us = 0;
 	hash_seq_init(&seq, engine->lanes);
 	while ((lane = hash_seq_search(&seq)) != NULL)
 	{
-		if (lane->done_items == 0 ||
-			(!all && now_us - lane->done_since_us < LANE_FLUSH_US))
+		if (lane->done_items == 0)
 			continue;
 		rmsync_store_lane_synced(lane->lane_id, lane->done_items,
 								 lane->done_jobs);

@@ -129,11 +129,12 @@ typedef struct RmsyncSibling
 	RmsyncItem *item;			/* set if the page is among the due items */
 
 	/*
-	 * Set by the target: the object turned out to be gone, and the page is
-	 * not among the undecided items (those the target sees to itself).  At
-	 * the next commit, after the other ledger entries, the engine empties the
-	 * page's entry (external id, hashes, metadata, intent; not a success) and
-	 * queues the page anew.
+	 * Set by the target: the object is gone or has to be made anew, and the
+	 * page is not among the undecided items (those the target sees to
+	 * itself).  At the next commit (or at the job's end), after the other
+	 * ledger entries, the engine empties the page's entry (external id,
+	 * hashes, metadata; no success any more) and queues the page.  An entry
+	 * that has an intent stays as it is: its own job finds out.
 	 */
 	bool		lost;
 } RmsyncSibling;

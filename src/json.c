@@ -403,7 +403,6 @@ rmsync_json_text(Jsonb *json)
 Jsonb *
 rmsync_json_merge(Jsonb *base, Jsonb *over)
 {
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
-											  JsonbPGetDatum(base),
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(base),
 											  JsonbPGetDatum(over)));
 }

@@ -134,7 +134,7 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
 		if (row->state == RMSYNC_LANE_ACTIVE)
 		{
 			rmsync_store_lane_state(row->lane_id, RMSYNC_LANE_AUTH,
-									"no master key opens the stored configuration");
+									RMSYNC_NO_KEY_OPENS, row->config);
 			rmsync_store_notify(&lane->info, "auth_failure",
 								"The stored credentials cannot be decrypted.",
 								NULL);
@@ -167,7 +167,12 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 			strcmp(lane->config_token, row.config) != 0 ||
 			lane->info.config_epoch != row.config_epoch ||
 			lane->info.config == NULL)
+		{
 			rebuild(lane, &row, now_us);
+			if (!lane->swapped)
+				lane->backup_tried = false;
+		}
+		lane->swapped = false;
 	}
 	lane->has_backup = row.backup != NULL;
 	lane->synced = row.synced;
@@ -179,16 +184,42 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 	}
 	else if (row.blocked_ms == 0 && row.fail_streak == 0 &&
 			 lane->blocked_streak > 0)
-	{
-		/* somebody lifted the block: rmsync_retry, rmsync_enable */
-		lane->blocked_until_us = 0;
-		lane->fail_streak = lane->blocked_streak = 0;
-	}
+		rmsync_lane_unblock(lane);
 	lane->loaded = true;
 	lane->usable = row.enabled && row.state == RMSYNC_LANE_ACTIVE &&
 				   lane->info.config != NULL &&
+				   strcmp(lane->config_token, row.config) == 0 &&
 				   lane->info.config_epoch == row.config_epoch;
 	return true;
+}
+
+void
+rmsync_lane_unblock(RmsyncLane *lane)
+{
+	lane->blocked_until_us = 0;
+	lane->bucket.blocked_until_us = 0;
+	lane->fail_streak = lane->limit_streak = lane->blocked_streak = 0;
+}
+
+void
+rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
+{
+	RmsyncLaneRow *rows;
+	int n = rmsync_store_unopened(cxt, RMSYNC_NO_KEY_OPENS, &rows);
+
+	lanes->ids = palloc(sizeof(int64) * Max(n, 1));
+	lanes->n = 0;
+	for (int i = 0; i < n; i++)
+	{
+		char *plain = rmsync_decrypt(rows[i].user_id, rows[i].config);
+
+		if (plain == NULL)
+			continue;
+		explicit_bzero(plain, strlen(plain));
+		rmsync_store_lane_state(rows[i].lane_id, RMSYNC_LANE_ACTIVE, NULL,
+								rows[i].config);
+		lanes->ids[lanes->n++] = rows[i].lane_id;
+	}
 }
 
 int64

@@ -43,6 +43,7 @@ typedef struct RmsyncLane
 	RmsyncBucket bucket;
 	bool		has_backup;
 	bool		backup_tried;
+	bool		swapped;		/* config is no longer the stored one */
 
 	bool		ready;			/* may have rows to load */
 	bool		listed;			/* in the engine's ready list */
@@ -52,15 +53,20 @@ typedef struct RmsyncLane
 	dlist_head	buffer;			/* loaded jobs that may start */
 	int			buffered;
 	int			in_flight;		/* jobs started and not ended */
+	int			troubled;		/* jobs that ended with the lane's trouble and
+								 * are not recorded yet: nothing starts */
 	int64		blocked_until_us;
 	int			fail_streak;
+	int			limit_streak;	/* limits without a time, in a row */
 	int			blocked_streak; /* as stored */
 
 	int			done_items;		/* since the last store_lane_synced */
 	int			done_jobs;
-	int64		done_since_us;
 	int64		synced;			/* items ever, for the first success */
 } RmsyncLane;
+
+/* Why a lane is in state auth when the key is at fault, not the service. */
+#define RMSYNC_NO_KEY_OPENS "no master key opens the stored configuration"
 
 /* Finds or adds. */
 extern RmsyncLane *rmsync_lane_get(HTAB *lanes, int64 lane_id);
@@ -72,6 +78,15 @@ extern RmsyncLane *rmsync_lane_get(HTAB *lanes, int64 lane_id);
  * puts the lane into state auth.
  */
 extern bool rmsync_lane_refresh(RmsyncLane *lane, int64 now_us);
+
+/* Its waiting time was lifted. */
+extern void rmsync_lane_unblock(RmsyncLane *lane);
+
+/*
+ * Makes lanes active again whose configuration no key opened and one does
+ * now; lists them.  Needs a transaction and a master key.
+ */
+extern void rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /* Frees what the lane owns. */
 extern void rmsync_lane_clear(RmsyncLane *lane);

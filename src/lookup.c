@@ -236,14 +236,19 @@ open_notebooks(LookupTable *notebooks, Relation hostrel, const char *definition)
 {
 	char *names[4];
 	int nnames = 0;
-	char *copy = pstrdup(definition);
 	TupleDesc desc;
 	Oid relid;
 
-	for (char *name = strtok(copy, ","); name != NULL && nnames < 4;
-		 name = strtok(NULL, ","))
-		names[nnames++] = name;
-	if (nnames < 4)
+	for (const char *name = definition; nnames < lengthof(names); name++)
+	{
+		size_t len = strcspn(name, ",");
+
+		names[nnames++] = pnstrdup(name, len);
+		name += len;
+		if (*name == '\0')
+			break;
+	}
+	if (nnames < lengthof(names))
 		return;
 	relid = get_relname_relid(names[0], RelationGetNamespace(hostrel));
 	if (!OidIsValid(relid))

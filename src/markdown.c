@@ -215,7 +215,8 @@ add_source_text(MD_TEXTTYPE type, const MD_CHAR *p, MD_SIZE len, void *arg)
 						 : rmsync_md_add_text(b, p, len);
 		case MD_TEXT_CODE:
 			/* a line break in a code span comes as a space of md4c's own */
-			if (b->code > 0 && source == NULL && len == 1 && *p == ' ')
+			if (b->code > 0 && source == NULL && len == 1 && p != NULL &&
+				*p == ' ')
 				return rmsync_md_add_string(b, "\n");
 			return rmsync_md_add_text(b, p, len);
 		default:

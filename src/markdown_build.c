@@ -226,26 +226,28 @@ rmsync_md_add_string(MdBuilder *b, const char *text)
 static void
 number_item(MdList *list, RmsyncBlock *item, int number)
 {
+	int level = 0;
+
 	if (list->first)
 	{
 		list->first = false;
-		list->shown = list->written = number;
+		list->shown = list->written = level = number;
 		list->all_same = true;
-		item->level = number;
-		return;
 	}
-	list->shown++;
-	if (number < 0 || number == list->shown)
-		item->level = 0;
-	else if (list->all_same && number == list->written)
-		item->level = 0;
 	else
-		item->level = list->shown = number;
-	if (number >= 0)
 	{
-		list->all_same = list->all_same && number == list->written;
-		list->written = number;
+		list->shown++;
+		if (number >= 0 && number != list->shown &&
+			!(list->all_same && number == list->written))
+			level = list->shown = number;
+		if (number >= 0)
+		{
+			list->all_same = list->all_same && number == list->written;
+			list->written = number;
+		}
 	}
+	if (item->type == RMSYNC_BLOCK_NUMBERED)
+		item->level = level;
 }
 
 /*

@@ -216,7 +216,8 @@ read_rate(NotionJob *nj, const RmsyncHttpResponse *response)
 		char *seconds = rmsync_json_get_string(nj->reply, "additional_data",
 											   "retry_after", NULL);
 
-		delay_ms = seconds ? Min(atoi(seconds), 86400) * 1000 : 0;
+		delay_ms =
+			seconds ? (int) Min(strtol(seconds, NULL, 10), 86400) * 1000 : 0;
 	}
 	return stopped(nj, RMSYNC_FAIL_RATE, delay_ms, "rate_limit",
 				   "Notion asked to slow down.");

@@ -16,7 +16,7 @@
  *					how often it was looked for in vain}
  *	notebook	external_id = its page
  *				metadata = {"notion_page_id", "order": [page ids as the
- *					toggles stand], "orphans": {page id: toggle}}
+ *					toggles stand], "orphans": [[page id, toggle]]}
  *				intent = {"op": "create", "rm": marker, "tries": how often it
  *					was looked for in vain}
  *
@@ -74,8 +74,35 @@ rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
 	touch(nj, item);
 }
 
+/*
+ * Appends the toggles of a page that are to be deleted, as a member.
+ */
+static void
+append_stale(NotionJob *nj, StringInfo buf, const RmsyncItem *item)
+{
+	const NotionPage *page = item->plan;
+	const char *comma = "";
+	ListCell *cell;
+
+	if (page == NULL || page->deletes == 0)
+		return;
+	rmsync_json_key(buf, "stale");
+	appendStringInfoChar(buf, '[');
+	foreach (cell, nj->deletes)
+	{
+		const NotionDelete *entry = lfirst(cell);
+
+		if (entry->page != page)
+			continue;
+		appendStringInfoString(buf, comma);
+		rmsync_json_string(buf, entry->block_id);
+		comma = ",";
+	}
+	appendStringInfoChar(buf, ']');
+}
+
 void
-rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item, const char *stale)
+rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 {
 	StringInfoData buf;
 
@@ -84,13 +111,7 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item, const char *stale)
 	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
 	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
 	rmsync_json_field(&buf, "parent_type", "toggle_block");
-	if (stale != NULL)
-	{
-		rmsync_json_key(&buf, "stale");
-		appendStringInfoChar(&buf, '[');
-		rmsync_json_string(&buf, stale);
-		appendStringInfoChar(&buf, ']');
-	}
+	append_stale(nj, &buf, item);
 	appendStringInfoChar(&buf, '}');
 	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, item);
@@ -119,8 +140,26 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 		}
 		appendStringInfoChar(&buf, ']');
 	}
-	if (nj->orphans != NULL)
-		rmsync_json_field_raw(&buf, "orphans", rmsync_json_text(nj->orphans));
+	if (nj->orphans != NIL)
+	{
+		ListCell *cell;
+
+		rmsync_json_key(&buf, "orphans");
+		appendStringInfoChar(&buf, '[');
+		foreach (cell, nj->orphans)
+		{
+			NotionOrphan *orphan = lfirst(cell);
+
+			if (foreach_current_index(cell) > 0)
+				appendStringInfoChar(&buf, ',');
+			appendStringInfoChar(&buf, '[');
+			rmsync_json_string(&buf, orphan->page_id);
+			appendStringInfoChar(&buf, ',');
+			rmsync_json_string(&buf, orphan->block_id);
+			appendStringInfoChar(&buf, ']');
+		}
+		appendStringInfoChar(&buf, ']');
+	}
 	appendStringInfoChar(&buf, '}');
 	notebook->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, notebook);

@@ -162,7 +162,7 @@ page_tidied(NotionJob *nj, NotionPage *page)
 	else
 	{
 		if (item->ledger.external_id != NULL)
-			rmsync_notion_page_meta(nj, item, NULL);
+			rmsync_notion_page_meta(nj, item);
 		if (page->synced)
 			rmsync_notion_settle(nj, page);
 		else
@@ -181,6 +181,8 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 	/* not there, or in the trash already, is as good */
 	nj->deletes = list_delete_first(nj->deletes);
 	nj->state = NOTION_WORK;
+	if (page == NULL)
+		rmsync_notion_drop_orphan(nj, entry->block_id);
 	if (page == NULL || page->item->outcome != RMSYNC_OUT_NONE)
 		return;
 	if (answer == NOTION_INVALID && page->failure == NULL)

@@ -7,12 +7,6 @@
  * the siblings and the order of the toggles, which the notebook's ledger
  * entry records, say it all.
  *
- * Notion cannot move a block.  A page that stands in the wrong place is
- * written anew at the right one; which pages those are is decided by a
- * heaviest increasing subsequence: the toggles that stay are the largest set
- * that is in order already, where a toggle that has to be rewritten anyway
- * counts little and one that is not due counts much.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,12 +14,6 @@
 #include "utils/memutils.h"
 
 #include "target_notion.h"
-
-/* Weights of toggles that stay, see above. */
-#define WEIGHT_REWRITTEN 1
-#define WEIGHT_DUE 1000
-#define WEIGHT_OTHER INT64CONST(100000000)
-
 
 /* ---- reading the ledger ---- */
 
@@ -139,7 +127,7 @@ load_notebook(NotionJob *nj)
 		reset_ledger(nj, notebook);
 
 	metadata = parse_object(notebook->ledger.metadata);
-	nj->orphans = rmsync_json_get(metadata, "orphans", NULL);
+	rmsync_notion_load_orphans(nj, rmsync_json_get(metadata, "orphans", NULL));
 	order = rmsync_json_get(metadata, "order", NULL);
 	n = rmsync_json_array_length(order);
 	nj->order_known = n >= 0;
@@ -281,6 +269,7 @@ rmsync_notion_load(NotionJob *nj)
 		nj->norder = 0;
 		nj->order_known = true;
 	}
+	rmsync_notion_delete_orphans(nj);
 }
 
 
@@ -320,120 +309,23 @@ plan_page(const NotionPage *page)
 	return NOTION_PLAN_NONE;
 }
 
-static int64
-slot_weight(const NotionSlot *slot)
-{
-	if (slot->page == NULL)
-		return WEIGHT_OTHER;
-	switch (slot->page->action)
-	{
-		case NOTION_PLAN_WRITE:
-			return WEIGHT_REWRITTEN;
-		case NOTION_PLAN_RETITLE:
-			return WEIGHT_DUE;
-		default:
-			return WEIGHT_OTHER;
-	}
-}
-
-/* Index of the toggle with the heaviest subsequence in slots 0 .. slot. */
-static int
-tree_best(const int *tree, const int64 *sum, int slot)
-{
-	int best = -1;
-
-	for (int i = slot + 1; i > 0; i -= i & -i)
-	{
-		if (tree[i] >= 0 && (best < 0 || sum[tree[i]] > sum[best]))
-			best = tree[i];
-	}
-	return best;
-}
-
-static void
-tree_add(int *tree, int size, const int64 *sum, int slot, int index)
-{
-	for (int i = slot + 1; i <= size; i += i & -i)
-	{
-		if (tree[i] < 0 || sum[index] > sum[tree[i]])
-			tree[i] = index;
-	}
-}
-
-/*
- * Marks the toggles that stay: a heaviest subsequence of the order at Notion
- * that increases in display order.  A Fenwick tree over the slots holds the
- * best end of a subsequence so far, O(n log n).
- */
-static void
-mark_kept(NotionJob *nj)
-{
-	int *at = palloc(sizeof(int) * (nj->norder + 1));
-	int *previous = palloc(sizeof(int) * (nj->norder + 1));
-	int64 *sum = palloc(sizeof(int64) * (nj->norder + 1));
-	int *tree = palloc(sizeof(int) * (nj->nslots + 1));
-	int n = 0;
-	int best = -1;
-
-	for (int i = 0; i < nj->nslots; i++)
-		nj->slots[i].kept = false;
-	for (int i = 0; i <= nj->nslots; i++)
-		tree[i] = -1;
-
-	for (int i = 0; i < nj->norder; i++)
-	{
-		NotionSlot *slot = rmsync_notion_slot(nj, nj->order[i]);
-		int number;
-
-		if (slot == NULL || slot->block_id == NULL)
-			continue;
-		number = (int) (slot - nj->slots);
-		at[n] = number;
-		previous[n] = number > 0 ? tree_best(tree, sum, number - 1) : -1;
-		sum[n] = slot_weight(slot) + (previous[n] >= 0 ? sum[previous[n]] : 0);
-		tree_add(tree, nj->nslots, sum, number, n);
-		if (best < 0 || sum[n] > sum[best])
-			best = n;
-		n++;
-	}
-	for (; best >= 0; best = previous[best])
-		nj->slots[at[best]].kept = true;
-}
-
-/*
- * Toggles that no ledger entry knew become old toggles of their pages.
- */
-static void
-claim_orphan(NotionJob *nj, NotionPage *page)
-{
-	char *id;
-
-	if (nj->orphans == NULL || page->item->ledger.external_id != NULL ||
-		page->item->outcome != RMSYNC_OUT_NONE)
-		return;
-	id = rmsync_json_get_string(nj->orphans, page->item->id, NULL);
-	if (id == NULL)
-		return;
-	rmsync_notion_set_external(nj, page->item, id);
-	if (page->slot >= 0)
-		nj->slots[page->slot].block_id = page->item->ledger.external_id;
-}
-
 void
 rmsync_notion_plan(NotionJob *nj)
 {
 	for (int i = 0; i < nj->npages; i++)
 	{
-		claim_orphan(nj, &nj->pages[i]);
+		rmsync_notion_claim_orphans(nj, &nj->pages[i]);
 		nj->pages[i].action = plan_page(&nj->pages[i]);
 	}
-	mark_kept(nj);
+	rmsync_notion_mark_kept(nj);
 	for (int i = 0; i < nj->npages; i++)
 	{
 		NotionPage *page = &nj->pages[i];
 
-		if (page->action == NOTION_PLAN_RETITLE && page->slot >= 0 &&
-			!nj->slots[page->slot].kept)
+		/* in the wrong place */
+		if ((page->action == NOTION_PLAN_RETITLE ||
+			 page->action == NOTION_PLAN_NONE) &&
+			page->slot >= 0 && !nj->slots[page->slot].kept)
 			page->action = NOTION_PLAN_WRITE;
 		if (page->action == NOTION_PLAN_RETITLE)
 			rmsync_notion_doubt(nj, page->item, false);
@@ -476,7 +368,9 @@ rmsync_notion_idle(NotionJob *nj)
 		NotionAction action = plan_page(&nj->pages[i]);
 
 		if (nj->pages[i].unknown || action == NOTION_PLAN_WRITE ||
-			action == NOTION_PLAN_RETITLE || action == NOTION_PLAN_REMOVE)
+			action == NOTION_PLAN_RETITLE ||
+			(action == NOTION_PLAN_REMOVE &&
+			 nj->pages[i].item->ledger.external_id != NULL))
 			return false;
 	}
 	return !rmsync_notion_notebook_differs(nj);
@@ -492,79 +386,8 @@ rmsync_notion_must_list(NotionJob *nj)
 		if (nj->pages[i].unknown)
 			return true;
 	}
-	if (nj->order_known)
-		return false;
-
-	/* toggles that somebody else recorded: where do they stand? */
-	for (int i = 0; i < nj->nslots; i++)
-	{
-		if (nj->slots[i].block_id != NULL)
-			return true;
-	}
-	nj->order_known = true;
-	return false;
-}
-
-
-/* ---- order ---- */
-
-void
-rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n)
-{
-	bool same = nj->order_known && n == nj->norder;
-	char **copy;
-
-	for (int i = 0; same && i < n; i++)
-		same = strcmp(page_ids[i], nj->order[i]) == 0;
-	if (same)
-		return;
-
-	copy = MemoryContextAlloc(nj->job->cxt, sizeof(char *) * (n + 1));
-	for (int i = 0; i < n; i++)
-		copy[i] = rmsync_notion_keep(nj, page_ids[i]);
-	nj->order = copy;
-	nj->norder = n;
-	nj->order_known = true;
-	rmsync_notion_notebook_meta(nj);
-}
-
-static int
-add_batch(NotionJob *nj, char **order, int n)
-{
-	for (int i = 0; i < nj->nbatch; i++)
-		order[n++] = unconstify(char *, nj->batch[i]->item->id);
-	return n;
-}
-
-void
-rmsync_notion_order_batch(NotionJob *nj)
-{
-	char **order = palloc(sizeof(char *) * (nj->norder + nj->nbatch + 1));
-	bool added = false;
-	int n = 0;
-
-	if (nj->at_start)
-	{
-		n = add_batch(nj, order, n);
-		added = true;
-	}
-	for (int i = 0; i < nj->norder; i++)
-	{
-		bool mine = false;
-
-		for (int k = 0; k < nj->nbatch && !mine; k++)
-			mine = strcmp(nj->order[i], nj->batch[k]->item->id) == 0;
-		if (!mine)
-			order[n++] = nj->order[i];
-		if (!added && nj->anchor != NULL && strcmp(nj->order[i], nj->anchor) == 0)
-		{
-			n = add_batch(nj, order, n);
-			added = true;
-		}
-	}
-	if (!added)
-		n = add_batch(nj, order, n);
-	rmsync_notion_set_order(nj, order, n);
+	/* a page that somebody else recorded: what stands in it, and where? */
+	return !nj->order_known;
 }
 
 void
@@ -592,7 +415,7 @@ rmsync_notion_forget_all(NotionJob *nj)
 		slot->block_id = NULL;
 	}
 	nj->deletes = NIL;
-	nj->orphans = NULL;
+	nj->orphans = NIL;
 	nj->norder = 0;
 	nj->order_known = true;
 	nj->planned = false;

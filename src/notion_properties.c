@@ -156,7 +156,8 @@ rmsync_notion_properties(NotionJob *nj, StringInfo buf)
 	{
 		begin_property(nj, buf, NOTION_PAGES);
 		rmsync_json_field_int(buf, "number",
-							  Max(src->page_count, nj->job->nsiblings));
+							  src->page_count > 0 ? src->page_count
+												  : nj->job->nsiblings);
 		appendStringInfoChar(buf, '}');
 	}
 	add_date(nj, buf, NOTION_OPENED, src->opened_at);

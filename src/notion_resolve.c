@@ -205,8 +205,7 @@ settle_unknown(NotionJob *nj)
  * A toggle of ours that is not the one in the ledger.
  */
 static void
-settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child,
-			 StringInfo orphans)
+settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 {
 	NotionPage *page = slot->page;
 
@@ -218,7 +217,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child,
 	{
 		/* when the page is due, this will be its old toggle */
 		if (slot->block_id == NULL)
-			rmsync_json_field(orphans, child->page_id, child->id);
+			rmsync_notion_add_orphan(nj, child->page_id, child->id);
 		return;
 	}
 	if (page->item->ledger.external_id == NULL)
@@ -228,6 +227,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child,
 		return;
 	}
 	rmsync_notion_delete_later(nj, child->id, page);
+	rmsync_notion_page_meta(nj, page->item);
 }
 
 /*
@@ -271,11 +271,8 @@ settle_missing(NotionJob *nj)
 static void
 listed(NotionJob *nj)
 {
-	StringInfoData orphans;
 	bool again = settle_unknown(nj);
 
-	initStringInfo(&orphans);
-	appendStringInfoChar(&orphans, '{');
 	for (int i = 0; i < nj->nchildren; i++)
 	{
 		NotionChild *child = &nj->children[i];
@@ -284,21 +281,13 @@ listed(NotionJob *nj)
 		if (child->page_id == NULL)
 			continue;
 		if (slot != NULL)
-			settle_child(nj, slot, child, &orphans);
+			settle_child(nj, slot, child);
 		else if (nj->adopted)
-			rmsync_notion_delete_later(nj, child->id, NULL);
+			rmsync_notion_add_orphan(nj, child->page_id, child->id);
 	}
-	appendStringInfoChar(&orphans, '}');
+	rmsync_notion_delete_orphans(nj);
 	settle_missing(nj);
-
-	if (orphans.len > 2)
-	{
-		MemoryContext old = MemoryContextSwitchTo(nj->job->cxt);
-
-		nj->orphans = rmsync_json_parse(orphans.data, orphans.len);
-		MemoryContextSwitchTo(old);
-		rmsync_notion_notebook_meta(nj);
-	}
+	rmsync_notion_notebook_meta(nj);
 
 	nj->adopted = false;
 	nj->planned = false;

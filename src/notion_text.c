@@ -35,27 +35,43 @@ rmsync_utf16_length(const char *text, size_t len)
 	return units;
 }
 
+/* Characters that belong to the one before them: marks, joiners, tones. */
+static const struct
+{
+	pg_wchar first;
+	pg_wchar last;
+} extenders[] = {
+	{ 0x0300, 0x036F }, { 0x0483, 0x0489 },	  { 0x0591, 0x05C7 },
+	{ 0x0610, 0x061A }, { 0x064B, 0x065F },	  { 0x0900, 0x0903 },
+	{ 0x093A, 0x093C }, { 0x093E, 0x094F },	  { 0x0E31, 0x0E31 },
+	{ 0x0E34, 0x0E3A }, { 0x0E47, 0x0E4E },	  { 0x1160, 0x11FF },
+	{ 0x1AB0, 0x1AFF }, { 0x1DC0, 0x1DFF },	  { 0x200D, 0x200D },
+	{ 0x20D0, 0x20FF }, { 0x3099, 0x309A },	  { 0xFE00, 0xFE0F },
+	{ 0xFE20, 0xFE2F }, { 0x1F3FB, 0x1F3FF }, { 0xE0020, 0xE01EF },
+};
+
+/* Regional indicators: two of them are a flag. */
+static bool
+is_flag_half(pg_wchar c)
+{
+	return c >= 0x1F1E6 && c <= 0x1F1FF;
+}
+
 /* Does this character belong to the one before it? */
 static bool
 is_extender(pg_wchar c, pg_wchar before)
 {
-	return (c >= 0x0300 && c <= 0x036F) || (c >= 0x0483 && c <= 0x0489) ||
-		   (c >= 0x0591 && c <= 0x05C7) || (c >= 0x0610 && c <= 0x061A) ||
-		   (c >= 0x064B && c <= 0x065F) || (c >= 0x0900 && c <= 0x0903) ||
-		   (c >= 0x093A && c <= 0x094F && c != 0x093D) ||
-		   (c >= 0x0E31 && c <= 0x0E3A && c != 0x0E32 && c != 0x0E33) ||
-		   (c >= 0x0E47 && c <= 0x0E4E) || (c >= 0x1160 && c <= 0x11FF) ||
-		   (c >= 0x1AB0 && c <= 0x1AFF) || (c >= 0x1DC0 && c <= 0x1DFF) ||
-		   c == 0x200D || before == 0x200D || /* zero-width joiner */
-		   (c >= 0x20D0 && c <= 0x20FF) || (c >= 0x3099 && c <= 0x309A) ||
-		   (c >= 0xFE00 && c <= 0xFE0F) || /* variation selectors */
-		   (c >= 0xFE20 && c <= 0xFE2F) ||
-		   (c >= 0x1F3FB && c <= 0x1F3FF) || /* skin tones */
-		   (c >= 0xE0020 && c <= 0xE01EF) || /* tags */
-		   /* flags are pairs; in a row of them any cut may be in one */
-		   (c >= 0x1F1E6 && c <= 0x1F1FF && before >= 0x1F1E6 &&
-			before <= 0x1F1FF) ||
-		   (c == '\n' && before == '\r');
+	if (before == 0x200D || (c == '\n' && before == '\r'))
+		return true;
+	/* flags are pairs; in a row of them any cut may be in one */
+	if (is_flag_half(c) && is_flag_half(before))
+		return true;
+	for (int i = 0; i < lengthof(extenders); i++)
+	{
+		if (c >= extenders[i].first && c <= extenders[i].last)
+			return true;
+	}
+	return false;
 }
 
 size_t
@@ -74,11 +90,13 @@ rmsync_notion_cut(const char *text, size_t len, int limit)
 		int u = n == 4 ? 2 : 1;
 		pg_wchar c;
 
-		if (i + n > len)
-			n = len - i; /* not UTF-8; do not run away */
-		else if (n > 4)
-			n = 1;
-		c = utf8_to_unicode((const unsigned char *) text + i);
+		if (i + n > len) /* not UTF-8; do not run away */
+		{
+			n = len - i;
+			c = 0xFFFD;
+		}
+		else
+			c = utf8_to_unicode((const unsigned char *) text + i);
 		if (units > limit - CUT_WINDOW && i > 0)
 		{
 			if (text[i - 1] == '\n')

@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "fingerprint.h"
 #include "markdown.h"
@@ -34,16 +35,19 @@
 
 /* ---- composing ---- */
 
+/*
+ * No two toggles carry the same one, not even of the same version: it tells
+ * whether this append was done.
+ */
 char *
 rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item)
 {
 	char *text;
 	char hex[RMSYNC_HASH_LEN + 1];
 
-	text = psprintf(INT64_FORMAT "|%s|" INT64_FORMAT "|%s|%s|%d",
+	text = psprintf(INT64_FORMAT "|%s|" INT64_FORMAT "|" INT64_FORMAT,
 					nj->job->lane->lane_id, item->id, item->version,
-					item->content_hash, item->placement_hash,
-					item->src.page_number);
+					(int64) GetCurrentTimestamp());
 	rmsync_sha256_hex(text, strlen(text), hex);
 	return pnstrdup(hex, RMSYNC_NOTION_RM_LEN);
 }
@@ -283,20 +287,35 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	strlcpy(ledger->placement_hash, placement_hash,
 			sizeof(ledger->placement_hash));
 	rmsync_notion_set_intent(nj, item, NULL);
-	rmsync_notion_page_meta(nj, item, old);
+	rmsync_notion_delete_later(nj, old, page);
+	rmsync_notion_page_meta(nj, item);
 	if (page->slot >= 0)
-	{
 		nj->slots[page->slot].block_id = ledger->external_id;
-		nj->slots[page->slot].kept = true;
-	}
 
 	nj->changed = true;
 	page->partial = NULL;
-	page->synced = true;
 	page->action = NOTION_PLAN_NONE;
-	rmsync_notion_delete_later(nj, old, page);
-	if (page->deletes == 0)
-		rmsync_notion_settle(nj, page);
+}
+
+/*
+ * The pages of the batch are written, in their place.
+ */
+static void
+batch_written(NotionJob *nj, char **ids)
+{
+	for (int i = 0; i < nj->nbatch; i++)
+	{
+		NotionPage *page = nj->batch[i];
+
+		rmsync_notion_written(nj, page, ids[i], page->item->content_hash,
+							  page->item->placement_hash);
+		if (page->slot >= 0)
+			nj->slots[page->slot].kept = true;
+		page->synced = true;
+		if (page->deletes == 0)
+			rmsync_notion_settle(nj, page);
+	}
+	rmsync_notion_order_batch(nj);
 }
 
 void
@@ -353,14 +372,7 @@ append_done(NotionJob *nj, char **ids)
 		nj->state = NOTION_DEEP;
 		return;
 	}
-	for (int i = 0; i < nj->nbatch; i++)
-	{
-		NotionPage *page = nj->batch[i];
-
-		rmsync_notion_written(nj, page, ids[i], page->item->content_hash,
-							  page->item->placement_hash);
-	}
-	rmsync_notion_order_batch(nj);
+	batch_written(nj, ids);
 }
 
 void
@@ -419,9 +431,7 @@ rmsync_notion_deep(NotionJob *nj)
 	nj->open = rmsync_notion_next_open(page->toggle, &parent);
 	if (nj->open == NULL)
 	{
-		rmsync_notion_written(nj, page, page->partial, page->item->content_hash,
-							  page->item->placement_hash);
-		rmsync_notion_order_batch(nj);
+		batch_written(nj, &page->partial);
 		nj->commit = true;
 		nj->state = NOTION_WORK;
 		return;

@@ -175,8 +175,19 @@ typedef struct RmsyncLaneRow
 extern bool rmsync_store_lane(MemoryContext cxt, int64 lane_id,
 							  RmsyncLaneRow *row);
 
-extern void rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
-									const char *reason);
+/* Lanes in state auth for a reason; at most 1000, any of them. */
+extern int	rmsync_store_unopened(MemoryContext cxt, const char *reason,
+								  RmsyncLaneRow **rows);
+
+/* Of the lanes listed, those without a waiting time in their row. */
+extern void rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes);
+
+/*
+ * Stops a lane, unless it was reconnected since its configuration "token" was
+ * read; false then, or if it is in that state already.
+ */
+extern bool rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
+									const char *reason, const char *token);
 extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
 									  int fail_streak);
 extern void rmsync_store_lane_remote(int64 lane_id, int epoch,
@@ -193,8 +204,11 @@ extern char *rmsync_store_connect(int64 user_id, const char *target_name,
 								  char granularity, bool new_destination,
 								  bool backup);
 
-/* Puts the backup credential in the place of the active one. */
-extern void rmsync_store_lane_swap(int64 lane_id);
+/*
+ * Puts the backup credential in the place of the active one, if that is still
+ * "token".
+ */
+extern bool rmsync_store_lane_swap(int64 lane_id, const char *token);
 
 /*
  * This database is the one the lanes were made in (system identifier and

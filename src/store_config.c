@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -55,18 +56,65 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	return true;
 }
 
+int
+rmsync_store_unopened(MemoryContext cxt, const char *reason, RmsyncLaneRow **rows)
+{
+	static RmsyncPlan plan = { "SELECT id, user_id, config_encrypted"
+							   " FROM rmsync.integration_configs"
+							   " WHERE state = 'auth' AND state_reason = $1"
+							   " ORDER BY pg_catalog.random() LIMIT 1000",
+							   1,
+							   { TEXTOID } };
+	Datum values[1];
+	uint64 n;
+
+	values[0] = CStringGetTextDatum(reason);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	*rows = MemoryContextAllocZero(cxt, sizeof(RmsyncLaneRow) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*rows)[i].lane_id = rmsync_spi_int64(i, 1, 0);
+		(*rows)[i].user_id = rmsync_spi_int64(i, 2, 0);
+		(*rows)[i].config = rmsync_spi_text(cxt, i, 3);
+	}
+	return (int) n;
+}
+
 void
-rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state, const char *reason)
+rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
+{
+	static RmsyncPlan plan = { "SELECT id FROM rmsync.integration_configs"
+							   " WHERE id = ANY ($1) AND blocked_until IS NULL"
+							   " AND fail_streak = 0",
+							   1,
+							   { INT8ARRAYOID } };
+	Datum *ids = palloc(sizeof(Datum) * Max(lanes->n, 1));
+	Datum values[1];
+
+	for (int i = 0; i < lanes->n; i++)
+		ids[i] = Int64GetDatum(lanes->ids[i]);
+	values[0] =
+		PointerGetDatum(construct_array(ids, lanes->n, INT8OID, 8,
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	lanes->n = (int) rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	lanes->ids = MemoryContextAlloc(cxt, sizeof(int64) * Max(lanes->n, 1));
+	for (int i = 0; i < lanes->n; i++)
+		lanes->ids[i] = rmsync_spi_int64(i, 1, 0);
+}
+
+bool
+rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
+						const char *reason, const char *token)
 {
 	static RmsyncPlan plan = {
 		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
 		" state_since = pg_catalog.now(), updated_at = pg_catalog.now()"
-		" WHERE id = $1 AND state <> $2",
-		3,
-		{ INT8OID, TEXTOID, TEXTOID }
+		" WHERE id = $1 AND state <> $2 AND config_encrypted = $4",
+		4,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID }
 	};
-	Datum values[3];
-	char nulls[4] = "   ";
+	Datum values[4];
+	char nulls[5] = "    ";
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(rmsync_lane_state_name(state));
@@ -74,7 +122,8 @@ rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state, const char *reason
 		values[2] = CStringGetTextDatum(reason);
 	else
 		nulls[2] = 'n';
-	rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE);
+	values[3] = CStringGetTextDatum(token);
+	return rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE) > 0;
 }
 
 void
@@ -180,22 +229,22 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 	return rmsync_spi_text(cxt, 0, 1);
 }
 
-void
-rmsync_store_lane_swap(int64 lane_id)
+bool
+rmsync_store_lane_swap(int64 lane_id, const char *token)
 {
-	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs"
-		" SET config_encrypted = backup_config_encrypted,"
-		" backup_config_encrypted = config_encrypted,"
-		" updated_at = pg_catalog.now()"
-		" WHERE id = $1 AND backup_config_encrypted IS NOT NULL",
-		1,
-		{ INT8OID }
-	};
-	Datum values[1];
+	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
+							   " SET config_encrypted = backup_config_encrypted,"
+							   " backup_config_encrypted = config_encrypted,"
+							   " updated_at = pg_catalog.now()"
+							   " WHERE id = $1 AND config_encrypted = $2"
+							   " AND backup_config_encrypted IS NOT NULL",
+							   2,
+							   { INT8OID, TEXTOID } };
+	Datum values[2];
 
 	values[0] = Int64GetDatum(lane_id);
-	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+	values[1] = CStringGetTextDatum(token);
+	return rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE) > 0;
 }
 
 bool

@@ -11,8 +11,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -96,7 +98,17 @@ rmsync_spi_float(uint64 row, int col, bool *isnull)
 bool
 rmsync_store_present(void)
 {
-	return OidIsValid(get_extension_oid("rmsync", true));
+	Oid extension = get_extension_oid("rmsync", true);
+
+	if (!OidIsValid(extension))
+		return false;
+
+	/*
+	 * DROP EXTENSION locks the extension before its tables, we lock it before
+	 * them: so neither finds the other halfway.
+	 */
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return get_extension_oid("rmsync", true) == extension;
 }
 
 /* Reads a bigint[] column of the first row. */

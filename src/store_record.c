@@ -52,7 +52,8 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 	/*
 	 * The lane is looked up so that a row is never written for a lane that
 	 * was disconnected or whose user was deleted while a request was under
-	 * way: their removal must stay removed.
+	 * way: their removal must stay removed.  The lock makes a removal that is
+	 * under way itself wait for us, or us for it.
 	 */
 	static RmsyncPlan plan = {
 		"INSERT INTO rmsync.sync_records AS r (user_id, target_name,"
@@ -62,7 +63,7 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 		" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
 		" $14, $15::jsonb, $16::jsonb,"
 		" CASE WHEN $12 = 'success' THEN pg_catalog.clock_timestamp() END"
-		" FROM rmsync.integration_configs c WHERE c.id = $5"
+		" FROM rmsync.integration_configs c WHERE c.id = $5 FOR KEY SHARE"
 		" ON CONFLICT (user_id, target_name, item_type, item_id)"
 		" DO UPDATE SET lane_id = excluded.lane_id,"
 		" notebook_uuid = excluded.notebook_uuid,"
@@ -149,13 +150,14 @@ rmsync_store_log(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 		"INSERT INTO rmsync.sync_log (user_id, target_name, item_type,"
 		" item_id, status, operation, error_code, message, content_hash,"
 		" external_id, attempt, requests, duration_ms)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-		13,
+		" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
+		" FROM rmsync.integration_configs c WHERE c.id = $14",
+		14,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-		  TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, INT4OID }
+		  TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, INT4OID, INT8OID }
 	};
-	Datum values[13];
-	char nulls[14] = "             ";
+	Datum values[14];
+	char nulls[15] = "              ";
 
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);
@@ -171,6 +173,7 @@ rmsync_store_log(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 	values[10] = Int32GetDatum(item ? item->attempt : 0);
 	values[11] = Int32GetDatum(requests);
 	values[12] = Int32GetDatum(duration_ms);
+	values[13] = Int64GetDatum(lane->lane_id);
 	rmsync_plan_run(&plan, values, nulls, SPI_OK_INSERT);
 }
 

@@ -56,6 +56,8 @@ typedef struct RmsyncTarget
 	int			item_types;		/* RMSYNC_TYPE_BIT()s it can take */
 	RmsyncGranularity granularity;
 	RmsyncTargetLimits limits;
+	bool		own_servers;	/* every connection names a server of its own:
+								 * what fails at one says nothing about others */
 	const char *config_schema;	/* JSON Schema text, for rmsync_targets() */
 
 	/*

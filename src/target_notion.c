@@ -132,6 +132,8 @@ finish(NotionJob *nj)
 
 	if (!nj->planned)
 		rmsync_notion_plan(nj);
+	else
+		rmsync_notion_flag_misplaced(nj);
 	for (int i = 0; i < nj->npages; i++)
 	{
 		RmsyncItem *item = nj->pages[i].item;

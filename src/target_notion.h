@@ -10,7 +10,8 @@
  *	notion_notebook.c	the page that a notebook becomes
  *	notion_properties.c	what its columns say
  *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
- *	notion_plan.c		what is to be done, and in which order
+ *	notion_plan.c		what is to be done
+ *	notion_order.c		which toggles stand where they should
  *	notion_page.c		the toggles that the pages become
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
@@ -134,6 +135,13 @@ typedef struct NotionDelete
 	NotionPage *page;			/* NULL = nobody waits for it */
 } NotionDelete;
 
+/* A toggle that no ledger entry knows. */
+typedef struct NotionOrphan
+{
+	char	   *page_id;
+	char	   *block_id;
+} NotionOrphan;
+
 /* A toggle or other child of the notebook's page, as listed. */
 typedef struct NotionChild
 {
@@ -230,8 +238,7 @@ typedef struct NotionJob
 	char	  **order;			/* page ids as the toggles stand at Notion */
 	int			norder;
 	bool		order_known;
-	Jsonb	   *orphans;		/* page id -> toggle that no ledger entry
-								 * knows; NULL = none */
+	List	   *orphans;		/* NotionOrphan * */
 	bool		planned;
 	List	   *deletes;		/* NotionDelete * */
 	NotionPage *retitle;		/* page of the RETITLE under way */
@@ -391,14 +398,33 @@ extern bool rmsync_notion_must_list(NotionJob *nj);
 /* True if a page is to be written, so that the notebook needs its page. */
 extern bool rmsync_notion_has_writes(NotionJob *nj);
 
+/* Forgets all objects of the notebook: its page is gone. */
+extern void rmsync_notion_forget_all(NotionJob *nj);
+
+/* ---- notion_order.c ---- */
+
+/* Decides which toggles stand where they should. */
+extern void rmsync_notion_mark_kept(NotionJob *nj);
+
+/* Has pages queued that stand in the wrong place and were not due. */
+extern void rmsync_notion_flag_misplaced(NotionJob *nj);
+
+/*
+ * Toggles that no ledger entry knows; strings are copied.  Those of pages
+ * that are no more are to be deleted.
+ */
+extern void rmsync_notion_add_orphan(NotionJob *nj, const char *page_id,
+									 const char *block_id);
+extern void rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array);
+extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
+extern void rmsync_notion_delete_orphans(NotionJob *nj);
+extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
+
 /* Replaces what is known of the toggles' order; strings are copied. */
 extern void rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n);
 
 /* Puts the pages of the append under way where they were appended. */
 extern void rmsync_notion_order_batch(NotionJob *nj);
-
-/* Forgets all objects of the notebook: its page is gone. */
-extern void rmsync_notion_forget_all(NotionJob *nj);
 
 /* ---- notion_ledger.c ---- */
 
@@ -410,9 +436,8 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 									   const char *id);
 /* It is about to be changed in place; with "content", not only moved. */
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
-/* Metadata of a page: its toggle, and an older one yet to be deleted. */
-extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item,
-									const char *stale);
+/* Metadata of a page: its toggle, and others that are to be deleted. */
+extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
 /* The object is gone for good: the entry is to be removed, success. */

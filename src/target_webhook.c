@@ -515,6 +515,7 @@ const RmsyncTarget rmsync_target_webhook = {
 	.limits = { .requests_per_second = 0,
 				.burst = 0,
 				.jobs_per_lane = RMSYNC_WEBHOOK_DEFAULT_IN_FLIGHT },
+	.own_servers = true,
 	.config_schema = rmsync_webhook_config_schema,
 	.check_config = rmsync_webhook_check_config,
 	.wanted_types = rmsync_webhook_wanted_types,

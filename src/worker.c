@@ -236,8 +236,8 @@ publish(TimestampTz now, const RmsyncEngineStat *engine)
 	stat.bytes_received = engine->bytes_received;
 	stat.errors = me.errors;
 	if (engine->in_flight > 0)
-		stat.nids = rmsync_engine_in_flight(me.engine, stat.ids,
-											RMSYNC_IDS_PER_WORKER);
+		stat.nids =
+			rmsync_engine_in_flight(me.engine, stat.ids, RMSYNC_IDS_PER_WORKER);
 	rmsync_worker_publish(&me.ticket, &stat);
 }
 

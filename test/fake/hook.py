@@ -2,7 +2,7 @@
 """A webhook receiver, and an HTTP server that misbehaves on request.
 
     hook.py [--secret whsec_...] [--cert FILE --key FILE] [--seed N]
-            [--fault 0.1:reset-after]... [--fast]
+            [--fault 0.1:reset-after]... [--fast] [--show]
 
 Listens on a free loopback port, prints "port N" and serves until SIGTERM.
 Standard library only.
@@ -41,12 +41,15 @@ Control, never recorded:
                      "times": 2}], "faults": {"reset-after": 0.1}, "seed": 1}
                      A rule answers requests whose path starts with "path" as
                      if "mode" had been asked for, "times" times (absent:
-                     always).
+                     always); with "headers": {"name": "value"} only those
+                     that have these.
     GET /_deliveries list of {n, time, method, path, headers, body, connection,
                      mode, signature}
     GET /_stats      {requests, connections, bad_signatures, ids: {id:
                      {count, first}}, duplicates}
     POST /_reset     forgets deliveries, rules and faults
+
+With --show it also prints what arrives, one line per request.
 
 With --fast it answers 200 to everything and keeps only counts, ids and arrival
 times, for measurements.
@@ -78,7 +81,8 @@ class Refused(Exception):
 class Book:
     """What arrived."""
 
-    def __init__(self, secret=None):
+    def __init__(self, secret=None, show=False):
+        self.show = show
         self.keys = [
             base64.b64decode(part.removeprefix("whsec_"))
             for part in (secret or "").split()
@@ -143,6 +147,19 @@ class Book:
                 "mode": mode,
                 "signature": signature,
             }
+        )
+        if self.show:
+            self.print_delivery(self.deliveries[-1])
+
+    @staticmethod
+    def print_delivery(delivery):
+        known = {None: "not checked", True: "valid", False: "NOT VALID"}
+        print(
+            "%(method)s %(path)s" % delivery,
+            "signature " + known[delivery["signature"]],
+            delivery["body"],
+            sep="  ",
+            flush=True,
         )
 
     def stats(self):
@@ -339,14 +356,18 @@ class Modes:
 
 class Server:
     def __init__(self, args):
-        self.book = Book(args.secret)
+        self.book = Book(args.secret, args.show)
         self.rules = []
         self.faults = dict(args.faults)
         self.random = random.Random(args.seed)
 
-    def choose(self, target):
+    def choose(self, request):
         """The mode for a request, as a path and its query."""
+        target = request.target
         for rule in self.rules:
+            wanted = rule.get("headers", {}).items()
+            if any(request.headers.get(name) != value for name, value in wanted):
+                continue
             if target.startswith(rule["path"]) and rule.get("times", 1) > 0:
                 if "times" in rule:
                     rule["times"] -= 1
@@ -400,7 +421,7 @@ class Server:
 
         mode = request.target
         if not request.target.startswith("/_"):
-            mode = self.choose(request.target)
+            mode = self.choose(request)
         if mode.startswith("/reset-before"):
             self.book.record(request, connection, mode)
             reset(writer)
@@ -503,6 +524,7 @@ def parse_args(argv):
     parser.add_argument("--key")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--show", action="store_true")
     parser.add_argument(
         "--fault", dest="faults", type=fault, action="append", default=[],
         metavar="PROBABILITY:MODE",

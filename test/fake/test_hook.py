@@ -158,6 +158,10 @@ class NormalTest(unittest.TestCase):
         self.hook.control(rules=[{"path": "/r", "mode": "/status/500", "times": 2}])
         seen = [self.hook.ask("GET", "/r")[0] for _ in range(3)]
         self.assertEqual(seen, [500, 500, 200])
+        refuse = {"path": "/r", "mode": "/status/401", "headers": {"x-key": "old"}}
+        self.hook.control(rules=[refuse])
+        for key, status in (("old", 401), ("new", 200)):
+            self.assertEqual(self.hook.ask("GET", "/r", headers={"X-Key": key})[0], status)
 
     def test_faults(self):
         def run():
@@ -190,6 +194,23 @@ class NormalTest(unittest.TestCase):
             )
             self.assertIs(self.hook.get("/_deliveries")[-1]["signature"], expected)
         self.assertEqual(self.hook.get("/_stats")["bad_signatures"], 4)
+
+
+class ShowTest(unittest.TestCase):
+    def test_prints(self):
+        hook = Hook("--show", "--secret", SECRET)
+        self.addCleanup(hook.stop)
+        stamp = str(int(time.time()))
+        good = {
+            "webhook-id": "m1",
+            "webhook-timestamp": stamp,
+            "webhook-signature": signed(SECRET, "m1", stamp, b"{}"),
+        }
+        hook.ask("POST", "/a", b"{}", good)
+        hook.ask("POST", "/a", b"[]", good)
+        lines = [hook.process.stdout.readline() for _ in range(2)]
+        self.assertEqual(lines[0], "POST /a  signature valid  {}\n")
+        self.assertEqual(lines[1], "POST /a  signature NOT VALID  []\n")
 
 
 class FastTest(unittest.TestCase):

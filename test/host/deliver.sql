@@ -16,17 +16,17 @@ CREATE FUNCTION test.take(lane bigint, item_type text, item_id text) RETURNS big
 $$;
 
 -- The item's text as the engine would read it now; NULL if it is gone.
-CREATE FUNCTION test.source(user_id bigint, item_type text, item_id text, OUT notebook_uuid text, OUT page_number int, OUT content text) RETURNS record LANGUAGE sql AS $$
-	SELECT p.notebook_uuid, p.page_number, p.text FROM rmsync.source_page p
+CREATE FUNCTION test.source(user_id bigint, item_type text, item_id text, OUT notebook_uuid text, OUT page_number int, OUT content text, OUT hashed jsonb) RETURNS record LANGUAGE sql AS $$
+	SELECT p.notebook_uuid, p.page_number, p.text, to_jsonb(p) FROM rmsync.source_page p
 	WHERE $2 = 'page_text' AND p.user_id = $1 AND p.item_id = $3 AND p.live AND p.ready
 	UNION ALL
-	SELECT n.item_id, NULL, n.title FROM rmsync.source_notebook n
+	SELECT n.item_id, NULL, n.title, to_jsonb(n) FROM rmsync.source_notebook n
 	WHERE $2 = 'notebook_metadata' AND n.user_id = $1 AND n.item_id = $3 AND n.live
 	UNION ALL
-	SELECT t.notebook_uuid, t.page_number, t.text FROM rmsync.source_todo t
+	SELECT t.notebook_uuid, t.page_number, t.text, to_jsonb(t) FROM rmsync.source_todo t
 	WHERE $2 = 'todo' AND t.user_id = $1 AND t.item_id = $3 AND t.live
 	UNION ALL
-	SELECT h.notebook_uuid, h.page_number, h.original_text FROM rmsync.source_highlight h
+	SELECT h.notebook_uuid, h.page_number, h.original_text, to_jsonb(h) FROM rmsync.source_highlight h
 	WHERE $2 = 'highlight' AND h.user_id = $1 AND h.item_id = $3 AND h.live
 	LIMIT 1
 $$;
@@ -46,11 +46,11 @@ BEGIN
 	IF s.notebook_uuid IS NULL THEN
 		DELETE FROM rmsync.sync_records r WHERE r.user_id = c.user_id AND r.target_name = c.target_name AND r.item_type = type AND r.item_id = item;
 	ELSE
-		INSERT INTO rmsync.sync_records AS r (user_id, target_name, item_type, item_id, lane_id, notebook_uuid, page_number, content_hash, config_epoch, external_id, status, synced_at)
-		SELECT i.user_id, i.target_name, type, item, i.id, s.notebook_uuid, s.page_number, rmsync.content_hash_page(s.content), i.config_epoch, type || ' ' || item, 'success', clock_timestamp()
-		FROM rmsync.integration_configs i WHERE i.id = lane
+		INSERT INTO rmsync.sync_records AS r (user_id, target_name, item_type, item_id, lane_id, notebook_uuid, page_number, content_hash, placement_hash, config_epoch, external_id, status, synced_at)
+		SELECT i.user_id, i.target_name, type, item, i.id, s.notebook_uuid, s.page_number, x.content_hash, x.placement_hash, i.config_epoch, type || ' ' || item, 'success', clock_timestamp()
+		FROM rmsync.integration_configs i, rmsync.item_hashes(type, s.hashed) x WHERE i.id = lane
 		ON CONFLICT (user_id, target_name, item_type, item_id) DO UPDATE SET lane_id = excluded.lane_id, notebook_uuid = excluded.notebook_uuid,
-			page_number = excluded.page_number, content_hash = excluded.content_hash, config_epoch = excluded.config_epoch, status = 'success', synced_at = excluded.synced_at;
+			page_number = excluded.page_number, content_hash = excluded.content_hash, placement_hash = excluded.placement_hash, config_epoch = excluded.config_epoch, status = 'success', synced_at = excluded.synced_at;
 	END IF;
 	DELETE FROM rmsync.sync_queue q WHERE q.lane_id = lane AND q.item_type = type AND q.item_id = item AND q.version = taken;
 	RETURN FOUND;

@@ -70,9 +70,14 @@ SELECT operation, content FROM test.deliver() WHERE item_type = 'page_text' ORDE
 --
 -- Changes without triggers: replication, a restore
 --
+SELECT test.add_todo(2, 'buy milk') AS t2, test.add_highlight(12, 'wise words') AS h1 \gset
+SELECT folded FROM rmsync.fold();
+SELECT count(*) FROM test.deliver();
 SET session_replication_role = replica;
+UPDATE todos SET completed = true WHERE id = :t2;
+UPDATE highlights SET note = 'so true' WHERE id = :h1;
 UPDATE pages SET ocr_text = 'no trigger saw this' WHERE id = 12;
-DELETE FROM todos;
+DELETE FROM todos WHERE id = 1;
 UPDATE notebooks SET deleted = true WHERE notebook_uuid = 'nb-3';
 RESET session_replication_role;
 SELECT folded FROM rmsync.fold();
