@@ -475,7 +475,9 @@ AS $$
 			WHERE q.status = 'pending' AND c.is_enabled AND coalesce(q.run_at, q.created_at) < now() - interval '15 minutes'),
 		'xmin_holder', (SELECT to_jsonb(h) FROM holder h),
 		'targets', coalesce((SELECT jsonb_object_agg(t.target_name, jsonb_build_object(
-				'status', CASE WHEN NOT t.any_enabled THEN 'disabled' WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
+				'status', CASE WHEN NOT t.any_enabled THEN 'disabled'
+					WHEN NOT rmsync.instance_matches() OR rmsync.master_key_status() IS NOT NULL THEN 'stopped'
+					WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
 					WHEN t.troubled > 0 OR t.failing > 0 THEN 'degraded' ELSE 'healthy' END,
 				'last_sync', t.last_sync, 'lanes', t.lanes, 'lane_states', t.states,
 				'due', coalesce((SELECT d.n FROM due d WHERE d.target_name = t.target_name), 0)))

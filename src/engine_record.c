@@ -451,8 +451,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
-	if (ejob->halts)
-		lane->halted--;
+	if (rmsync_job_troubles_lane(job))
+		lane->troubled--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)
