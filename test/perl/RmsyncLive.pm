@@ -81,8 +81,10 @@ sub attach
 sub config_for
 {
 	my ($hook, $user, %config) = @_;
-	return $json->encode(
-		{ url => $hook->url("/u$user/"), secret => $secret, %config });
+	my %all = (url => $hook->url("/u$user/"), secret => $secret, %config);
+
+	delete $all{secret} unless defined $all{secret};
+	return $json->encode(\%all);
 }
 
 sub connect_sql

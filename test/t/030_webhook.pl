@@ -236,6 +236,43 @@ my @third = grep { ($_->{event}{data}{text} // '') eq 'third' } events($hook, 2)
 is($third[-1]{event}{type}, 'rmsync.page_text.created', 'a page taken out and put back');
 is(scalar(grep { $_->{headers}{'webhook-id'} eq $third[-1]{headers}{'webhook-id'} } @third), 1, 'is no repeat');
 
+# ---------------------------------------------------------------- signatures
+
+# Judged by the package that receivers use.
+sub verify
+{
+	my ($modules, $events, @secrets) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/deliveries.json';
+
+	append_to_file($file,
+		JSON::PP->new->ascii->encode([ map { { body => $_->{body}, headers => $_->{headers} } } @$events ]));
+	my ($out, $err) =
+	  run_command([ 'node', test_file('fake/verify_webhooks.js'), $modules, $file, @secrets ]);
+	diag($err) if $err;
+	return $out;
+}
+
+my $n10 = new_user(10, secrets => [ $other_secret, $secret ], secret => undef);
+sql("SELECT test.add_page($n10, 1, 'Größe 🙂 \\ \" ' || chr(8232))");
+settle($node, 10);
+my @signed = grep { $_->{event} } events($hook, 1), events($hook, 10);
+my $modules = PostgreSQL::Test::Utils::tempdir() . '/npm';
+mkdir($modules);
+SKIP:
+{
+	my $wrong = $other_secret =~ s/_c/_d/r;
+	my $npm = "timeout 30 npm install --prefix '$modules' --no-audit --no-fund --fetch-retries 0";
+
+	# node trusts its own list of authorities only, unless told
+	local $ENV{NODE_EXTRA_CA_CERTS} = $ENV{NODE_EXTRA_CA_CERTS} // '/etc/ssl/certs/ca-certificates.crt';
+	skip 'npm or the package standardwebhooks is not there', 2
+	  if system("$npm standardwebhooks >'$modules/install.log' 2>&1") != 0;
+	cmp_ok(scalar @signed, '>', 20, 'there are signatures to verify');
+	is( verify("$modules/node_modules", \@signed, $secret, $other_secret, $wrong),
+		scalar(@signed) . " 0\n1 0\n0 0",
+		'standardwebhooks accepts them all, and those of a rotation with both secrets');
+}
+
 # ------------------------------------------------------------- own mistakes
 
 my $n3 = new_user(3);
