@@ -20,6 +20,7 @@ OBJS = \
 	src/engine_job.o \
 	src/engine_load.o \
 	src/engine_record.o \
+	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \
 	src/guc.o \

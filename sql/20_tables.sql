@@ -6,6 +6,7 @@
 CREATE TABLE rmsync.instance (
 	only_row bool PRIMARY KEY DEFAULT true CHECK (only_row),
 	system_identifier bigint NOT NULL,
+	database_oid oid NOT NULL,
 	instance text NOT NULL DEFAULT '',
 	host_kind text,				-- 'rmirror' | 'document' | 'custom'; NULL = not attached
 	host_schema name,

@@ -1,8 +1,7 @@
 -- Upkeep: instance check, log partitions.
-
-INSERT INTO rmsync.instance (system_identifier, instance)
-SELECT c.system_identifier, coalesce(current_setting('rmsync.instance', true), '')
-FROM pg_catalog.pg_control_system() c;
+--
+-- The identity is written by rmsync_attach(), not here: a restore creates the
+-- extension first and must find room for the row of the dump.
 
 -- A copy of the database must not send to real users' accounts.
 CREATE FUNCTION rmsync.instance_matches() RETURNS boolean
@@ -10,6 +9,7 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT coalesce((SELECT i.system_identifier = c.system_identifier
+			AND i.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 			AND i.instance = coalesce(current_setting('rmsync.instance', true), '')
 		FROM rmsync.instance i, pg_control_system() c), false)
 $$;
@@ -19,9 +19,11 @@ CREATE FUNCTION rmsync_adopt_instance() RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-	INSERT INTO rmsync.instance AS i (system_identifier, instance)
-	SELECT c.system_identifier, coalesce(current_setting('rmsync.instance', true), '') FROM pg_control_system() c
-	ON CONFLICT (only_row) DO UPDATE SET system_identifier = excluded.system_identifier, instance = excluded.instance;
+	INSERT INTO rmsync.instance AS i (system_identifier, database_oid, instance)
+	SELECT c.system_identifier, d.oid, coalesce(current_setting('rmsync.instance', true), '')
+	FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()
+	ON CONFLICT (only_row) DO UPDATE SET system_identifier = excluded.system_identifier,
+		database_oid = excluded.database_oid, instance = excluded.instance;
 	UPDATE rmsync.integration_configs SET reconcile_wanted = true;
 	SELECT rmsync.wake();
 $$;

@@ -130,27 +130,30 @@ BEGIN
 		  AND c.user_id NOT IN (SELECT m.user_id FROM marks m WHERE m.kind = 'u')
 	), wanted AS (
 		SELECT l.id AS lane_id, l.user_id, l.target_name, rmsync.kind_type(m.kind) AS item_type, m.item_id,
-			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last
+			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last, false AS gone
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		WHERE m.kind IN ('n', 'p', 't', 'h') AND l.item_types & rmsync.type_bit(rmsync.kind_type(m.kind)) <> 0
 		UNION ALL
-		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.first, m.last
+		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.first, m.last, d.gone
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		CROSS JOIN LATERAL rmsync.notebook_difference(l.id, l.user_id, l.item_types, l.config_epoch, m.item_id) d
 		WHERE m.kind = 'n'
 	), single AS (
 		SELECT w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id, min(w.at) AS at, min(w.first) AS ord,
-			(array_agg(w.notebook_uuid ORDER BY w.last DESC) FILTER (WHERE w.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
+			-- gone from one notebook and there in another: it moved
+			CASE WHEN bool_and(w.gone) THEN 'removed' ELSE 'trigger' END AS source,
+			(array_agg(w.notebook_uuid ORDER BY w.gone, w.last DESC) FILTER (WHERE w.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
 		FROM wanted w GROUP BY w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id
 	), ins AS (
 		INSERT INTO rmsync.sync_queue AS q
-			(user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, created_at)
+			(user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, trigger_source, created_at)
 		SELECT s.user_id, s.lane_id, s.target_name, s.item_type, s.item_id, s.notebook_uuid,
-			nextval('rmsync.version_seq'), nextval('rmsync.version_seq'), s.at
+			nextval('rmsync.version_seq'), nextval('rmsync.version_seq'), s.source, s.at
 		FROM single s ORDER BY s.lane_id, s.ord, rmsync.type_bit(s.item_type), s.item_id
 		ON CONFLICT (lane_id, item_type, item_id) DO UPDATE SET
 			version = nextval('rmsync.version_seq'),
-			notebook_uuid = coalesce(excluded.notebook_uuid, q.notebook_uuid),
+			notebook_uuid = CASE excluded.trigger_source WHEN 'removed' THEN coalesce(q.notebook_uuid, excluded.notebook_uuid)
+				ELSE coalesce(excluded.notebook_uuid, q.notebook_uuid) END,
 			priority = least(q.priority, excluded.priority),
 			status = 'pending',
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
@@ -270,9 +273,11 @@ BEGIN
 	), work AS (
 		SELECT 'notebook_metadata' AS t, b.uuid AS i, b.uuid AS n, b.at FROM notebooks b
 		UNION ALL
-		SELECT d.item_type, d.item_id, b.uuid, b.at
+		-- gone from one notebook and there in another: it moved
+		(SELECT DISTINCT ON (d.item_type, d.item_id) d.item_type, d.item_id, b.uuid, b.at
 		FROM notebooks b
 		CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
+		ORDER BY d.item_type, d.item_id, d.gone)
 	)
 	SELECT rmsync.enqueue(lane,
 		array_agg(w.t ORDER BY w.at DESC NULLS LAST, w.n, rmsync.type_bit(w.t), w.i),

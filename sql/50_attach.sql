@@ -140,7 +140,7 @@ BEGIN
 	IF bad.problem IS NOT NULL THEN
 		RAISE EXCEPTION 'cannot attach to schema "%": %', host_schema, bad.problem
 			USING ERRCODE = bad.code,
-				HINT = 'rmsync knows the schema of rmirror-cloud and that of its architecture document.  For another one, call rmsync.set_source() and create the triggers by hand.';
+				HINT = 'rmsync knows two schemas, shown in its test/host directory.  For another one, call rmsync.set_source() and create the triggers by hand.';
 	END IF;
 END
 $$;
@@ -547,8 +547,10 @@ BEGIN
 	END LOOP;
 
 	-- An existing row keeps its identity: a restored copy must not take over.
-	INSERT INTO rmsync.instance AS i (system_identifier, host_kind, host_schema, attached_at)
-	SELECT c.system_identifier, found.kind, found.host_schema, now() FROM pg_control_system() c
+	INSERT INTO rmsync.instance AS i (system_identifier, database_oid, instance, host_kind, host_schema, attached_at)
+	SELECT c.system_identifier, d.oid, coalesce(current_setting('rmsync.instance', true), ''),
+		found.kind, found.host_schema, now()
+	FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()
 	ON CONFLICT (only_row) DO UPDATE SET host_kind = excluded.host_kind,
 		host_schema = excluded.host_schema, attached_at = excluded.attached_at;
 

@@ -229,8 +229,9 @@ BEGIN
 		), work AS (
 			SELECT 'notebook_metadata' AS t, b.uuid AS i, b.uuid AS nb, b.at FROM notebooks b
 			UNION
-			SELECT d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
+			(SELECT DISTINCT ON (d.item_type, d.item_id) d.item_type, d.item_id, b.uuid, b.at FROM notebooks b
 			CROSS JOIN LATERAL rmsync.notebook_difference(c.id, c.user_id, c.item_types, c.config_epoch, b.uuid) d
+			ORDER BY d.item_type, d.item_id, d.gone)
 			UNION
 			SELECT 'page_text', p.item_id, b.uuid, b.at FROM notebooks b
 			JOIN rmsync.source_page p ON p.user_id = c.user_id AND p.notebook_uuid = b.uuid
@@ -474,7 +475,9 @@ AS $$
 			WHERE q.status = 'pending' AND c.is_enabled AND coalesce(q.run_at, q.created_at) < now() - interval '15 minutes'),
 		'xmin_holder', (SELECT to_jsonb(h) FROM holder h),
 		'targets', coalesce((SELECT jsonb_object_agg(t.target_name, jsonb_build_object(
-				'status', CASE WHEN NOT t.any_enabled THEN 'disabled' WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
+				'status', CASE WHEN NOT t.any_enabled THEN 'disabled'
+					WHEN NOT rmsync.instance_matches() OR rmsync.master_key_status() IS NOT NULL THEN 'stopped'
+					WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
 					WHEN t.troubled > 0 OR t.failing > 0 THEN 'degraded' ELSE 'healthy' END,
 				'last_sync', t.last_sync, 'lanes', t.lanes, 'lane_states', t.states,
 				'due', coalesce((SELECT d.n FROM due d WHERE d.target_name = t.target_name), 0)))

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * engine_internal.h
- *	  What the files of the engine share: engine.c (turns), engine_load.c
- *	  (queue rows to jobs), engine_job.c (the life of a job), engine_record.c
- *	  (outcomes to the database).
+ *	  What the files of the engine share: engine.c (turns), engine_work.c
+ *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
+ *	  a job), engine_record.c (outcomes to the database).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -26,6 +26,9 @@
 
 #define RMSYNC_MAX_TARGETS 16
 
+/* A second target is left to a new worker for this long. */
+#define RMSYNC_LEAVE_US 1000000
+
 /* Totals of lanes are written at most this often. */
 #define RMSYNC_TOTALS_US 1000000
 
@@ -43,7 +46,6 @@ typedef struct EngineJob
 	int			db_errors;		/* how often recording it failed */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
-	bool		halts;			/* counted in lane->halted */
 } EngineJob;
 
 /* What is claimed: an item or a notebook of a lane. */
@@ -97,6 +99,15 @@ extern double rmsync_engine_random(RmsyncEngine *engine);
 extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */
 extern void rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane);
 
+/* engine_work.c */
+extern void rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
+								   int64 now_us, bool *others);
+extern bool rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us,
+								  bool *others);
+extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
+								bool *others);
+extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
+
 /* engine_load.c */
 extern bool rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane,
 								   int64 now_us);
@@ -110,6 +121,7 @@ extern void rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob);
 extern void rmsync_engine_responses(RmsyncEngine *engine);
 extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
+extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
 extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
 
 /* engine_record.c */

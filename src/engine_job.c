@@ -15,38 +15,22 @@
 #include "engine_internal.h"
 #include "guc.h"
 
-/* The lane's trouble, not the job's: nothing more of the lane should start. */
-static bool
-halts_lane(const RmsyncJob *job)
+/* Is the job's failure the lane's?  Then other jobs would meet it, too. */
+bool
+rmsync_job_troubles_lane(const RmsyncJob *job)
 {
-	switch (job->fail.scope)
-	{
-		case RMSYNC_FAIL_RATE:
-		case RMSYNC_FAIL_NETWORK:
-		case RMSYNC_FAIL_AUTH:
-		case RMSYNC_FAIL_QUOTA:
-		case RMSYNC_FAIL_HELD:
-			return true;
-		case RMSYNC_FAIL_NONE:
-		case RMSYNC_FAIL_ITEM:
-		case RMSYNC_FAIL_GROUP:
-			break;
-	}
-	return false;
+	return job->fail.scope >= RMSYNC_FAIL_RATE;
 }
 
 static void
 end_job(RmsyncEngine *engine, EngineJob *ejob)
 {
-	if (halts_lane(&ejob->job))
-	{
-		ejob->halts = true;
-		ejob->lane->halted++;
-	}
 	if (engine->nended++ == 0)
 		engine->ended_since_us = rmsync_engine_now();
 	dlist_push_tail(&engine->ended, &ejob->node);
 	dlist_delete(&ejob->started_node);
+	if (rmsync_job_troubles_lane(&ejob->job))
+		ejob->lane->troubled++;
 	ejob->lane->in_flight--;
 	ejob->lane->lease->in_flight--;
 	engine->in_flight--;
@@ -315,9 +299,8 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 				limit = 1;
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);
-			if (lane->buffered == 0 || lane->halted > 0 ||
-				lane->in_flight >= limit ||
-				engine->in_flight >= rmsync_max_in_flight ||
+			if (lane->buffered == 0 || lane->in_flight >= limit ||
+				lane->troubled > 0 || engine->in_flight >= rmsync_max_in_flight ||
 				rmsync_lane_wait(lane, now_us) > 0)
 				continue;
 			/*

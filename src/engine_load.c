@@ -133,6 +133,7 @@ new_item(MemoryContext cxt, const RmsyncQueueRow *row)
 		item->notebook_uuid = MemoryContextStrdup(cxt, row->notebook_uuid);
 	item->queue_id = row->queue_id;
 	item->version = row->version;
+	item->seq = row->seq;
 	item->attempt = row->attempt;
 	item->forced = row->forced;
 	return item;

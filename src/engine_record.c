@@ -227,10 +227,10 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	lane->fail_streak++;
 	if (!lease->target->own_servers)
 		lease->fail_streak++;
-	delay = ejob->job.fail.delay_ms > 0
-				? ejob->job.fail.delay_ms
-				: rmsync_breaker_ms(lane->fail_streak - 1,
-									rmsync_engine_random(engine));
+	delay =
+		ejob->job.fail.delay_ms > 0
+			? ejob->job.fail.delay_ms
+			: rmsync_breaker_ms(lane->fail_streak, rmsync_engine_random(engine));
 	delay = rmsync_engine_scaled(delay);
 	lane->blocked_until_us = now_us + (int64) delay * 1000;
 	if (lease->fail_streak >= 10)
@@ -451,8 +451,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
-	if (ejob->halts)
-		lane->halted--;
+	if (rmsync_job_troubles_lane(job))
+		lane->troubled--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)

@@ -95,6 +95,8 @@ typedef struct RmsyncItem
 	int64		queue_id;		/* of the queue row */
 	int64		version;		/* of the queue row; 0 = not queued, loaded as
 								 * context */
+	int64		seq;			/* of the queue row: the same from the first mark
+								 * until the item is delivered */
 	int			attempt;		/* item errors so far */
 	bool		present;		/* belongs at the target; else delete there */
 	bool		ready;			/* has content to deliver now */

@@ -53,7 +53,8 @@ typedef struct RmsyncLane
 	dlist_head	buffer;			/* loaded jobs that may start */
 	int			buffered;
 	int			in_flight;		/* jobs started and not ended */
-	int			halted;			/* failures of the lane, not recorded yet */
+	int			troubled;		/* jobs that ended with the lane's trouble and
+								 * are not recorded yet: nothing starts */
 	int64		blocked_until_us;
 	int			fail_streak;
 	int			limit_streak;	/* limits without a time, in a row */

@@ -78,6 +78,49 @@ rmsync_notion_same_id(const char *a, const char *b)
 }
 
 /*
+ * The id of an object in an answer; NULL if it has none that looks like one.
+ * Ids become parts of paths, so nothing else may get in.
+ */
+char *
+rmsync_notion_id(Jsonb *object)
+{
+	return rmsync_notion_valid_id(rmsync_json_get_string(object, "id", NULL));
+}
+
+char *
+rmsync_notion_valid_id(char *id)
+{
+	int digits = 0;
+
+	for (const char *p = id; p != NULL && *p != '\0'; p++)
+	{
+		if (*p == '-')
+			continue;
+		if (strchr("0123456789abcdefABCDEF", *p) == NULL || ++digits > 32)
+			return NULL;
+	}
+	return digits == 32 && strlen(id) <= 36 ? id : NULL;
+}
+
+/* The array that an answer should hold, all of it objects with ids. */
+Jsonb *
+rmsync_notion_reply_list(NotionJob *nj, const char *name)
+{
+	Jsonb *array = rmsync_json_get(nj->reply, name, NULL);
+	int n = rmsync_json_array_length(array);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (rmsync_notion_id(rmsync_json_element(array, i)) == NULL)
+			n = -1;
+	}
+	if (n >= 0)
+		return array;
+	rmsync_notion_stop_invalid(nj);
+	return NULL;
+}
+
+/*
  * Ends the job.  The caller must not touch the state afterwards.
  */
 void
@@ -96,6 +139,17 @@ rmsync_notion_stop_unknown(NotionJob *nj, int delay_ms)
 	/* 0 would mean the engine's own back-off */
 	rmsync_notion_stop(nj, RMSYNC_FAIL_GROUP, Max(delay_ms, 1), "unknown_outcome",
 					   "Notion did not say whether a write was done; it is looked up before anything is sent again.");
+}
+
+/*
+ * An answer to a harmless question makes no sense: it is asked again later,
+ * and nothing is concluded from it.
+ */
+void
+rmsync_notion_stop_invalid(NotionJob *nj)
+{
+	rmsync_notion_stop(nj, RMSYNC_FAIL_NETWORK, 0, "invalid_response",
+					   "Notion's answer does not have the expected form.");
 }
 
 /*
@@ -313,8 +367,8 @@ rmsync_notion_reply_ids(NotionJob *nj, NotionAnswer answer, int max)
 		Jsonb *element = rmsync_json_element(array, i);
 
 		ids[i] = answer == NOTION_COMMITTED
-					 ? rmsync_json_as_string(element)
-					 : rmsync_json_get_string(element, "id", NULL);
+					 ? rmsync_notion_valid_id(rmsync_json_as_string(element))
+					 : rmsync_notion_id(element);
 		if (ids[i] == NULL)
 			return NULL;
 	}

@@ -181,6 +181,14 @@ find_by_id(Jsonb *properties, const char *id, const char *type)
 	return NULL;
 }
 
+/* Every data source has a column for titles. */
+static bool
+is_schema(Jsonb *properties)
+{
+	return properties != NULL && JB_ROOT_IS_OBJECT(properties) &&
+		   find_by_id(properties, NULL, "title") != NULL;
+}
+
 /*
  * Looks up the column of a role.  *id is set if it is there.  Returns the
  * name under which it is to be added, NULL if it is not to be.
@@ -241,21 +249,22 @@ assign_columns(NotionJob *nj, Jsonb *properties, StringInfo missing)
 static void
 database_response(NotionJob *nj)
 {
-	Jsonb *sources = rmsync_json_get(nj->reply, "data_sources", NULL);
-	int n = rmsync_json_array_length(sources);
+	Jsonb *sources;
+	int n;
 
 	if (rmsync_json_get_bool(nj->reply, "in_trash", false))
-		hold_missing(nj);
-	else if (n == 1)
 	{
-		char *id =
-			rmsync_json_get_string(rmsync_json_element(sources, 0), "id", NULL);
+		hold_missing(nj);
+		return;
+	}
+	sources = rmsync_notion_reply_list(nj, "data_sources");
+	if (sources == NULL)
+		return;
+	n = rmsync_json_array_length(sources);
+	if (n == 1)
+	{
+		char *id = rmsync_notion_id(rmsync_json_element(sources, 0));
 
-		if (id == NULL)
-		{
-			hold_missing(nj);
-			return;
-		}
 		nj->remote.data_source_id = rmsync_notion_keep(nj, id);
 		nj->state = NOTION_SOURCE;
 	}
@@ -272,10 +281,14 @@ source_response(NotionJob *nj)
 	Jsonb *properties = rmsync_json_get(nj->reply, "properties", NULL);
 	StringInfoData missing;
 
-	if (properties == NULL || !JB_ROOT_IS_OBJECT(properties) ||
-		rmsync_json_get_bool(nj->reply, "in_trash", false))
+	if (rmsync_json_get_bool(nj->reply, "in_trash", false))
 	{
 		hold_missing(nj);
+		return;
+	}
+	if (!is_schema(properties))
+	{
+		rmsync_notion_stop_invalid(nj);
 		return;
 	}
 
@@ -304,8 +317,12 @@ columns_response(NotionJob *nj, NotionAnswer answer)
 	{
 		Jsonb *properties = rmsync_json_get(nj->reply, "properties", NULL);
 
-		if (properties != NULL && JB_ROOT_IS_OBJECT(properties))
-			assign_columns(nj, properties, NULL);
+		if (!is_schema(properties))
+		{
+			rmsync_notion_stop_invalid(nj);
+			return;
+		}
+		assign_columns(nj, properties, NULL);
 	}
 	if (nj->remote.column[NOTION_ID] == NULL ||
 		nj->remote.column[NOTION_TITLE] == NULL)

@@ -136,9 +136,8 @@ is_older(Jsonb *a, Jsonb *b)
  * Live pages with our marker into *found; the oldest first.
  */
 static List *
-live_results(NotionJob *nj)
+live_results(NotionJob *nj, Jsonb *results)
 {
-	Jsonb *results = rmsync_json_get(nj->reply, "results", NULL);
 	List *found = NIL;
 
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
@@ -235,11 +234,14 @@ page_absent(NotionJob *nj)
 static void
 find_response(NotionJob *nj)
 {
+	Jsonb *results = rmsync_notion_reply_list(nj, "results");
 	List *found;
 
+	if (results == NULL)
+		return;
 	if (nj->state == NOTION_FIND)
 	{
-		found = live_results(nj);
+		found = live_results(nj, results);
 		if (found != NIL)
 			adopt_page(nj, found);
 		else if (nj->notebook->ledger.intent != NULL)
@@ -247,8 +249,7 @@ find_response(NotionJob *nj)
 		else
 			nj->state = NOTION_INTENT;
 	}
-	else if (rmsync_json_array_length(
-				 rmsync_json_get(nj->reply, "results", NULL)) > 0)
+	else if (rmsync_json_array_length(results) > 0)
 	{
 		/* it was created and somebody has trashed it: known, and gone */
 		if (nj->notebook->present)
@@ -285,10 +286,11 @@ create_response(NotionJob *nj, NotionAnswer answer)
 	char *id = NULL;
 
 	if (answer == NOTION_DONE)
-		id = rmsync_json_get_string(nj->reply, "id", NULL);
+		id = rmsync_notion_id(nj->reply);
 	else if (answer == NOTION_COMMITTED)
-		id = rmsync_json_get_string(nj->reply, "additional_data",
-									"committed_resource_id", NULL);
+		id = rmsync_notion_valid_id(
+			rmsync_json_get_string(nj->reply, "additional_data",
+								   "committed_resource_id", NULL));
 	else if (answer != NOTION_UNKNOWN)
 		rmsync_notion_set_intent(nj, notebook, NULL);
 

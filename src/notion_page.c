@@ -26,8 +26,8 @@
  * Appends text with everything percent-encoded that a path segment may not
  * hold.
  */
-static void
-append_segment(StringInfo buf, const char *text)
+void
+rmsync_notion_encode(StringInfo buf, const char *text)
 {
 	for (; *text != '\0'; text++)
 	{
@@ -51,9 +51,9 @@ rmsync_notion_link(NotionJob *nj, const char *page_id, const char *rm)
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s/n/", nj->config.app_url);
-	append_segment(&buf, nj->notebook->id);
+	rmsync_notion_encode(&buf, nj->notebook->id);
 	appendStringInfoString(&buf, "/p/");
-	append_segment(&buf, page_id);
+	rmsync_notion_encode(&buf, page_id);
 	appendStringInfo(&buf, "?rm=%s", rm);
 	return buf.data;
 }

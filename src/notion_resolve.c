@@ -27,6 +27,9 @@
 #define ABSENT_LOOKS 2
 #define VANISHING_DELAY_MS 60000
 
+/* No page of ours has so many; a list that never ends must end. */
+#define MAX_CHILDREN 200000
+
 
 /* ---- LIST ---- */
 
@@ -304,15 +307,20 @@ list_response(NotionJob *nj, NotionAnswer answer)
 		nj->state = NOTION_CHECK;
 		return;
 	}
-	results = rmsync_json_get(nj->reply, "results", NULL);
+	results = rmsync_notion_reply_list(nj, "results");
+	if (results == NULL)
+		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
 		add_child(nj, rmsync_json_element(results, i));
 
 	cursor = rmsync_json_get_string(nj->reply, "next_cursor", NULL);
-	if (rmsync_json_get_bool(nj->reply, "has_more", false) && cursor != NULL)
-		nj->cursor = rmsync_notion_keep(nj, cursor);
-	else
+	if (!rmsync_json_get_bool(nj->reply, "has_more", false))
 		listed(nj);
+	else if (cursor == NULL || nj->nchildren > MAX_CHILDREN ||
+			 rmsync_json_array_length(results) == 0)
+		rmsync_notion_stop_invalid(nj); /* half a list must not count */
+	else
+		nj->cursor = rmsync_notion_keep(nj, cursor);
 }
 
 
@@ -380,8 +388,15 @@ rmsync_notion_resolve_next(NotionJob *nj, RmsyncHttpRequest *request,
 	else if (nj->state == NOTION_CHECK)
 		path = psprintf("/pages/%s", page);
 	else if (nj->cursor != NULL)
-		path = psprintf("/blocks/%s/children?page_size=100&start_cursor=%s",
-						page, nj->cursor);
+	{
+		StringInfoData buf;
+
+		initStringInfo(&buf);
+		appendStringInfo(&buf,
+						 "/blocks/%s/children?page_size=100&start_cursor=", page);
+		rmsync_notion_encode(&buf, nj->cursor);
+		path = buf.data;
+	}
 	else
 		path = psprintf("/blocks/%s/children?page_size=100", page);
 	rmsync_notion_call(nj, request, NOTION_READ, "GET", path, NULL, 0);

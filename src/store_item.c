@@ -88,6 +88,7 @@ load_pages(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		" FROM rmsync.source_page p"
 		" LEFT JOIN rmsync.source_notebook n"
 		" ON n.user_id = $1 AND n.item_id = p.notebook_uuid"
+		" AND n.item_id = ANY ($3)"
 		" WHERE p.user_id = $1 AND p.live AND p.notebook_uuid = ANY ($3)"
 		" AND p.item_id = ANY ($2)"
 		" ORDER BY p.ready, p.row_id",
@@ -130,9 +131,10 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		" t.written_at"
 		" FROM rmsync.source_todo t"
 		" WHERE t.user_id = $1 AND t.live AND t.item_id = ANY ($2)"
+		" AND t.notebook_uuid = ANY ($3)"
 		" ORDER BY t.row_id",
-		2,
-		{ INT8OID, TEXTARRAYOID }
+		3,
+		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
 	};
 	Datum values[3];
 	uint64 n;
@@ -173,9 +175,10 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems
 		" h.source_type, h.confidence, h.modified_at, h.highlighted_at"
 		" FROM rmsync.source_highlight h"
 		" WHERE h.user_id = $1 AND h.live AND h.item_id = ANY ($2)"
+		" AND h.notebook_uuid = ANY ($3)"
 		" ORDER BY h.row_id",
-		2,
-		{ INT8OID, TEXTARRAYOID }
+		3,
+		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
 	};
 	Datum values[3];
 	uint64 n;
@@ -315,12 +318,13 @@ rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
 {
 	if (nitems == 0)
 		return;
+	/* first the ledger: it knows the notebook of items queued without one */
+	for (int type = 0; type < RMSYNC_ITEM_TYPES; type++)
+		load_ledger(cxt, lane, items, nitems, (RmsyncItemType) type);
 	load_pages(cxt, lane->user_id, items, nitems);
 	load_todos(cxt, lane->user_id, items, nitems);
 	load_highlights(cxt, lane->user_id, items, nitems);
 	load_notebooks(cxt, lane->user_id, items, nitems);
-	for (int type = 0; type < RMSYNC_ITEM_TYPES; type++)
-		load_ledger(cxt, lane, items, nitems, (RmsyncItemType) type);
 	for (int i = 0; i < nitems; i++)
 	{
 		if (items[i]->present)

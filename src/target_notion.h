@@ -307,6 +307,19 @@ extern void rmsync_notion_stop(NotionJob *nj, RmsyncFailScope scope,
 /* A write's outcome is unknown: look again after a while. */
 extern void rmsync_notion_stop_unknown(NotionJob *nj, int delay_ms);
 
+/* The answer to a read is no answer. */
+extern void rmsync_notion_stop_invalid(NotionJob *nj);
+
+/* "id" of an object, and an id itself, if it looks like one; else NULL. */
+extern char *rmsync_notion_id(Jsonb *object);
+extern char *rmsync_notion_valid_id(char *id);
+
+/*
+ * An array of the reply; NULL, and the job ends, if it is none or one of its
+ * elements has no id.
+ */
+extern Jsonb *rmsync_notion_reply_list(NotionJob *nj, const char *name);
+
 /* Copies that stay for the job. */
 extern char *rmsync_notion_keep(NotionJob *nj, const char *text);
 
@@ -448,6 +461,9 @@ extern void rmsync_notion_page_response(NotionJob *nj,
 extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
+
+/* Appends text as a URL may hold it in a path segment or a parameter. */
+extern void rmsync_notion_encode(StringInfo buf, const char *text);
 
 /* What a toggle's link to the application says; NULL = not one of ours. */
 extern bool rmsync_notion_read_link(NotionJob *nj, const char *url,

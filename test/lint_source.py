@@ -464,7 +464,7 @@ CHECKS = (
     ("one version everywhere", check_versions_equal),
     ("white space", check_whitespace),
     ("no machine paths, no unowned notes", check_words),
-    ("Python compiles", check_python),
+    ("Python compiles, pyflakes has no complaint", check_python),
     ("Perl tests are strict", check_perl),
     ("scripts say what they do", check_scripts),
 )

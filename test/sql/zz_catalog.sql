@@ -59,13 +59,16 @@ WHERE p.prosecdef
 ORDER BY 1;
 
 -- functions in SQL or PL/pgSQL whose text depends on the caller's search path;
--- those behind the source views cannot have one and still be inlined
+-- those behind the source views cannot have one and still be inlined, and a
+-- procedure that commits cannot either: rmsync_wait qualifies every name
 SELECT p.oid::regprocedure AS unpinned
 FROM member m
 JOIN pg_catalog.pg_proc p ON m.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = m.objid
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
+  AND p.oid <> 'rmsync_wait'::regproc	-- commits, which a setting of its own would forbid
   AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search\_path=%')
+  AND p.proname <> 'rmsync_wait'
   AND p.oid <> ALL (ARRAY['rmsync.host_notebook()', 'rmsync.host_page()', 'rmsync.host_todo()', 'rmsync.host_highlight()']::regprocedure[])
 ORDER BY 1;
 
@@ -82,6 +85,6 @@ ORDER BY 1;
 SELECT c.oid::regclass AS not_dumped
 FROM member m
 JOIN pg_catalog.pg_class c ON m.classid = 'pg_catalog.pg_class'::regclass AND c.oid = m.objid
-WHERE c.relkind IN ('r', 'p', 'S')
+WHERE c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
   AND c.oid NOT IN (SELECT unnest(e.extconfig) FROM pg_catalog.pg_extension e WHERE e.extname = 'rmsync')
 ORDER BY 1;
