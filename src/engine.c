@@ -148,8 +148,9 @@ seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
 }
 
 /* New work for a lane: it is read from the start again. */
-static void
-lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
+void
+rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us,
+							bool *others)
 {
 	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
 
@@ -184,7 +185,7 @@ lanes_have_work(RmsyncEngine *engine, RmsyncLaneList *lanes, int64 now_us,
 				bool *others)
 {
 	for (int i = 0; i < lanes->n; i++)
-		lane_has_work(engine, lanes->ids[i], now_us, others);
+		rmsync_engine_lane_has_work(engine, lanes->ids[i], now_us, others);
 }
 
 /* Lanes with nothing to read and nothing alive leave the active list. */
@@ -197,7 +198,7 @@ prune_active(RmsyncEngine *engine)
 	{
 		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
 
-		if (lane->ready || lane->buffered > 0)
+		if (lane->ready || lane->suspects || lane->buffered > 0)
 			continue;
 		dlist_delete(&lane->node);
 		lane->listed = false;
@@ -211,8 +212,10 @@ wants_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_iter iter;
 
-	if (!engine->instance_ok)
+	if (!engine->instance_ok || engine->alone != NULL)
 		return false;
+	if (engine->suspect_lane != NULL)
+		return rmsync_engine_quiet(engine);
 	dlist_foreach(iter, &engine->active)
 	{
 		if (rmsync_engine_loadable(engine,
@@ -320,7 +323,9 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		lanes_have_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
-	if (engine->instance_ok && wants_load(engine, now_us))
+	if (check || engine->has_suspects)
+		rmsync_engine_find_suspects(engine, now_us, &others);
+	if (wants_load(engine, now_us))
 	{
 		/* no source, nothing to compare with: all would look deleted */
 		engine->instance_ok = rmsync_store_attached();
@@ -361,7 +366,8 @@ next_timeout(RmsyncEngine *engine)
 	dlist_iter iter;
 
 	sooner(&timeout, engine->next_check_us - now_us);
-	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded))
+	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded) ||
+		wants_load(engine, now_us))
 		return 0;
 	if (engine->nended > 0)
 		sooner(&timeout, engine->in_flight == 0
@@ -388,9 +394,6 @@ next_timeout(RmsyncEngine *engine)
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
-		else if (rmsync_engine_loadable(engine, lane, now_us) &&
-				 engine->instance_ok)
-			sooner(&timeout, 0);
 		else if (lane->lease->unowned_since_us > 0)
 			sooner(&timeout, LEAVE_US);
 	}
@@ -419,6 +422,7 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_http_poll(engine->http, 64);
 	rmsync_engine_responses(engine);
 	now_us = rmsync_engine_now();
+	rmsync_engine_choose_suspect(engine, now_us);
 	rmsync_engine_tokens(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
@@ -499,6 +503,7 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	MemoryContextReset(engine->turn_cxt);
 	if (engine->current != NULL)
 		blame_job(engine->current);
+	rmsync_engine_drop_alone(engine);
 	if (engine->loading != NULL)
 	{
 		/* jobs half loaded hold nothing but claims */
@@ -559,23 +564,4 @@ void
 rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
 {
 	*stat = engine->stat;
-}
-
-int
-rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
-{
-	dlist_iter iter;
-	int n = 0;
-
-	dlist_foreach(iter, &engine->started)
-	{
-		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
-
-		for (int i = 0; i < ejob->job.nitems && n < max; i++)
-		{
-			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
-				ids[n++] = ejob->job.items[i]->queue_id;
-		}
-	}
-	return n;
 }
