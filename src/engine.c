@@ -337,7 +337,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		engine->next_due = rmsync_store_next_due();
 		engine->due_dirty = false;
 	}
-	rmsync_txn_end(durable);
+	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);

@@ -82,6 +82,7 @@ struct RmsyncEngine
 	EngineJob  *current;		/* being recorded: blamed for an error */
 	RmsyncLane *loading;		/* being loaded: blamed for an error */
 	bool		careful;		/* after an error: one job per transaction */
+	bool		after_crash;	/* of a former worker */
 	bool		has_suspects;	/* as of the last look */
 	RmsyncLane *suspect_lane;	/* has a suspect that could run now */
 	EngineJob  *alone;			/* suspect loaded or running: nothing else may */

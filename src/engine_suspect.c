@@ -15,6 +15,11 @@
  * or a busy worker would never get to them; but only those whose connection
  * could send now, so that one that cannot holds up nobody.
  *
+ * Commits are asynchronous as a rule, and so a crash can take the rows that
+ * were just folded with it: they come back as other rows, and nobody is blamed.
+ * That happens once: after a crash, and as long as there are suspects, every
+ * commit is durable.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -45,7 +50,7 @@ report_crash(const RmsyncCrash *crash, int quarantined)
  * transaction open.  If it throws, the files stay for the next worker.
  */
 void
-rmsync_engine_take_over(int worker)
+rmsync_engine_take_over(RmsyncEngine *engine, int worker)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	List *crashes;
@@ -71,6 +76,7 @@ rmsync_engine_take_over(int worker)
 
 	/* Only after the commit, which is durable: a crash must not be lost. */
 	rmsync_recorder_forget(crashes);
+	engine->after_crash = crashes != NIL;
 	list_free_deep(crashes);
 	rmsync_recorder_open(MyDatabaseId, worker);
 }

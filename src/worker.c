@@ -191,8 +191,8 @@ worker_create_engine(void)
 	int fd;
 
 	rmsync_txn_set_foreground(false);
-	rmsync_engine_take_over(me.ticket.worker);
 	me.engine = rmsync_engine_create(false);
+	rmsync_engine_take_over(me.engine, me.ticket.worker);
 	rmsync_engine_can_grow(me.engine, rmsync_max_workers > 1);
 	me.wait_event = RmsyncWaitEvent("RmsyncWorker");
 	me.events = RmsyncCreateWaitEventSet(3);

@@ -37,8 +37,15 @@ sub crashes
 sub ask
 {
 	my ($sql) = @_;
-	my $out;
-	wait_until(sub { $node->psql('postgres', $sql, stdout => \$out) == 0 }, 'server answers');
+	my ($out, $err, $status);
+
+	wait_until(
+		sub {
+			$status = $node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
+			return $status != 2;
+		},
+		'server answers');
+	die "$sql: $err" if $status;
 	return $out;
 }
 
@@ -76,12 +83,12 @@ my $position = log_position($node);
 my $url = $hook->url('/hook');
 
 set_conf($node, 'rmsync.debug_crash_item' => $poison);
-ask("SELECT rmsync_connect(1, 'webhook', '{\"url\": \"$url\"}')");
+ask("SELECT rmsync_connect(1, 'webhook', '{\"url\": \"$url\", \"secret\": \"whsec_QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\"}')");
 wait_for($node, $quarantined, $poison, 'one by one: the poison item is quarantined');
 $t->settled('one by one');
 my $crashes = crashes($position);
 cmp_ok($crashes, '>=', 2, 'one by one: two crashes at least, or this tests nothing');
-cmp_ok($crashes, '<=', 3, 'one by one: at most three');
+cmp_ok($crashes, '<=', 4, 'one by one: at most four');
 is(scalar(grep { deliveries_of(page_uuid($book, $_)) } 1 .. 20), 19, 'one by one: the others are delivered');
 is(deliveries_of($poison), 0, 'one by one: the poison one is not');
 is(ask("SELECT string_agg(kind || ' ' || item_id, ',') FROM rmsync.notifications WHERE kind <> 'first_success'"),
@@ -150,7 +157,7 @@ wait_for($node, "$quarantined AND user_id = 2", $poison, 'together: the poison i
 $t->settled('together', user => 2);
 $crashes = crashes($position);
 cmp_ok($crashes, '>=', 2, 'together: two crashes at least');
-cmp_ok($crashes, '<=', 4, 'together: at most four');
+cmp_ok($crashes, '<=', 5, 'together: at most five');
 $t->equal('together', 2);
 is(scalar(grep { $_->{marker} // '' } @{ $t->fake->get('/_dump?user=user2')->{pages} }), 1, 'together: one page at Notion');
 
