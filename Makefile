@@ -22,6 +22,7 @@ OBJS = \
 	src/engine_load.o \
 	src/engine_oauth.o \
 	src/engine_record.o \
+	src/engine_suspect.o \
 	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \
@@ -60,6 +61,7 @@ OBJS = \
 	src/notion_text.o \
 	src/notion_write.o \
 	src/ratelimit.o \
+	src/recorder.o \
 	src/retry.o \
 	src/rmsync.o \
 	src/secret_file.o \

@@ -274,6 +274,7 @@ DECLARE
 	lane bigint;
 BEGIN
 	UPDATE rmsync.sync_queue q SET status = 'pending', run_at = NULL, attempt = 0, error_code = NULL,
+		suspect = CASE WHEN q.crash_count > 0 THEN 2 ELSE q.suspect END, crash_count = 0,
 		version = nextval('rmsync.version_seq'), priority = 1, updated_at = now()
 	WHERE q.id = rmsync_retry.id AND (u IS NULL OR q.user_id = u)
 	  AND q.error_code IS DISTINCT FROM 'unknown_outcome'
@@ -285,7 +286,7 @@ BEGIN
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION rmsync_retry(bigint) IS 'tries a failed or waiting queue item again at once; false if there is none, or if its last request must be resolved first';
+COMMENT ON FUNCTION rmsync_retry(bigint) IS 'tries a failed, waiting or quarantined queue item again at once; false if there is none, or if its last request must be resolved first';
 
 CREATE FUNCTION rmsync_cancel(id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER

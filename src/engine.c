@@ -115,7 +115,7 @@ prune_active(RmsyncEngine *engine)
 	{
 		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
 
-		if (lane->ready || lane->buffered > 0)
+		if (lane->ready || lane->suspects || lane->buffered > 0)
 			continue;
 		dlist_delete(&lane->node);
 		lane->listed = false;
@@ -135,8 +135,10 @@ wants_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_iter iter;
 
-	if (!may_load(engine))
+	if (!may_load(engine) || engine->alone != NULL)
 		return false;
+	if (engine->suspect_lane != NULL)
+		return rmsync_engine_quiet(engine);
 	dlist_foreach(iter, &engine->active)
 	{
 		if (rmsync_engine_loadable(engine,
@@ -207,6 +209,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
+	if (check || engine->has_suspects)
+		rmsync_engine_find_suspects(engine, now_us, &others);
 	if (may_load(engine) && wants_load(engine, now_us))
 	{
 		/* no source, nothing to compare with: all would look deleted */
@@ -219,7 +223,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		engine->next_due = rmsync_store_next_due();
 		engine->due_dirty = false;
 	}
-	rmsync_txn_end(durable);
+	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
@@ -249,7 +253,8 @@ next_timeout(RmsyncEngine *engine)
 	dlist_iter iter;
 
 	sooner(&timeout, engine->next_check_us - now_us);
-	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded))
+	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded) ||
+		wants_load(engine, now_us))
 		return 0;
 	if (engine->nended > 0)
 		sooner(&timeout, engine->in_flight == 0
@@ -280,8 +285,6 @@ next_timeout(RmsyncEngine *engine)
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
-		else if (may_load(engine) && rmsync_engine_loadable(engine, lane, now_us))
-			sooner(&timeout, 0);
 		else if (lane->lease->unowned_since_us > 0)
 			sooner(&timeout, RMSYNC_LEAVE_US);
 	}
@@ -296,6 +299,7 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_http_poll(engine->http, 64);
 	rmsync_engine_responses(engine);
 	now_us = rmsync_engine_now();
+	rmsync_engine_choose_suspect(engine, now_us);
 	rmsync_engine_tokens(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
@@ -379,6 +383,7 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	MemoryContextReset(engine->turn_cxt);
 	if (engine->current != NULL)
 		blame_job(engine->current);
+	rmsync_engine_drop_alone(engine);
 	if (engine->loading != NULL)
 	{
 		/* jobs half loaded hold nothing but claims */
@@ -446,23 +451,4 @@ void
 rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
 {
 	*stat = engine->stat;
-}
-
-int
-rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
-{
-	dlist_iter iter;
-	int n = 0;
-
-	dlist_foreach(iter, &engine->started)
-	{
-		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
-
-		for (int i = 0; i < ejob->job.nitems && n < max; i++)
-		{
-			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
-				ids[n++] = ejob->job.items[i]->queue_id;
-		}
-	}
-	return n;
 }

@@ -4,7 +4,7 @@
  *	  What the files of the engine share: engine.c (turns), engine_work.c
  *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
  *	  a job), engine_record.c (outcomes to the database), engine_oauth.c
- *	  (renewing tokens).
+ *	  (renewing tokens), engine_suspect.c (after a crash).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -48,6 +48,7 @@ typedef struct EngineJob
 	int			generation;		/* of the lane's credentials at its start */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
+	int			record;			/* entries in the flight recorder */
 } EngineJob;
 
 /* What is claimed: an item or a notebook of a lane. */
@@ -93,6 +94,10 @@ struct RmsyncEngine
 	RmsyncLane *loading;		/* being loaded: blamed for an error */
 	bool		abandoned;		/* the transport is no longer to be used */
 	bool		careful;		/* after an error: one job per transaction */
+	bool		after_crash;	/* of a former worker */
+	bool		has_suspects;	/* as of the last look */
+	RmsyncLane *suspect_lane;	/* has a suspect that could run now */
+	EngineJob  *alone;			/* suspect loaded or running: nothing else may */
 	uint64		random_state;
 	RmsyncEngineStat stat;
 };
@@ -102,6 +107,8 @@ extern int64 rmsync_engine_now(void);	/* monotonic microseconds */
 extern double rmsync_engine_random(RmsyncEngine *engine);
 extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */
 extern void rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane);
+extern void rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id,
+										int64 now_us, bool *others);
 
 /* engine_work.c */
 extern void rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
@@ -127,6 +134,15 @@ extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
 extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
 extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
+
+/* engine_suspect.c */
+extern void rmsync_engine_enter(EngineJob *ejob);
+extern void rmsync_engine_leave(EngineJob *ejob);
+extern void rmsync_engine_find_suspects(RmsyncEngine *engine, int64 now_us,
+										bool *others);
+extern void rmsync_engine_choose_suspect(RmsyncEngine *engine, int64 now_us);
+extern bool rmsync_engine_quiet(const RmsyncEngine *engine);
+extern void rmsync_engine_drop_alone(RmsyncEngine *engine);
 
 /* engine_record.c */
 extern bool rmsync_engine_record(RmsyncEngine *engine, int64 now_us);

@@ -276,7 +276,7 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		return; /* several jobs met the same limit */
 	if (delay <= 0)
 		delay = rmsync_engine_scaled(
-			rmsync_breaker_ms(++lane->limit_streak, rmsync_engine_random(engine)));
+			rmsync_breaker_ms(lane->limit_streak++, rmsync_engine_random(engine)));
 	delay = Min(delay, 3600 * 1000);
 	delay += (int) (rmsync_engine_random(engine) * 250);
 	until = now_us + (int64) delay * 1000;

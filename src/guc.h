@@ -36,6 +36,9 @@ extern char *rmsync_notion_oauth_client_id; /* SUSET, hidden */
 extern char *rmsync_notion_oauth_client_secret_file;	/* SUSET, hidden */
 extern char *rmsync_user_id;	/* USERSET, read by SQL; '' = not confined */
 extern double rmsync_backoff_scale; /* SUSET, 1.0: tests shorten waiting */
+#ifdef USE_ASSERT_CHECKING
+extern char *rmsync_debug_crash_item;	/* SUSET: id of an item that crashes */
+#endif
 
 extern void rmsync_guc_init(void);
 

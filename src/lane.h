@@ -50,6 +50,7 @@ typedef struct RmsyncLane
 	struct EngineRefresh *refresh;	/* under way: nothing is loaded */
 
 	bool		ready;			/* may have rows to load */
+	bool		suspects;		/* has rows that must run alone */
 	bool		listed;			/* in the engine's ready list */
 	dlist_node	node;
 	int			after_priority; /* low-water mark of the last load */
