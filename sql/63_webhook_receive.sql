@@ -1,48 +1,6 @@
 -- Webhooks from a service: what changed there.  The application receives them
 -- and hands over headers and body as they came.
 
--- Secret of a subscription, from its handshake.  A subscription is the
--- application's (user 0) or that of a user's own connection.
-CREATE TABLE rmsync.webhook_secrets (
-	user_id bigint NOT NULL,		-- 0 = all users
-	target_name text NOT NULL,
-	token_encrypted text NOT NULL,
-	subscription_id text,			-- learned from the first event it signed
-	created_at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (user_id, target_name)
-);
-COMMENT ON TABLE rmsync.webhook_secrets IS 'verification tokens of webhook subscriptions, encrypted';
-
--- Events are delivered again until they are answered.
-CREATE TABLE rmsync.webhook_events (
-	user_id bigint NOT NULL,		-- of the secret that signed it
-	target_name text NOT NULL,
-	event_id text NOT NULL,
-	received_at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (user_id, target_name, event_id)
-);
-CREATE INDEX webhook_events_received ON rmsync.webhook_events (received_at);
-COMMENT ON TABLE rmsync.webhook_events IS 'webhook events received in the last week, to know them again';
-
-CREATE TABLE rmsync.remote_changes (
-	user_id bigint NOT NULL,
-	target_name text NOT NULL,
-	external_id text NOT NULL,
-	kind text NOT NULL,				-- as the service calls it
-	at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (user_id, target_name, external_id, kind)
-);
-CREATE INDEX remote_changes_at ON rmsync.remote_changes (at);
-COMMENT ON TABLE rmsync.remote_changes IS 'objects at a service that somebody changed there and that have not been looked at since';
-
-SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_secrets', '');
-SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_events', '');
-SELECT pg_catalog.pg_extension_config_dump('rmsync.remote_changes', '');
-
--- Events name objects that are rows of a database at the service.
-CREATE INDEX sync_records_external ON rmsync.sync_records (external_id)
-	WHERE item_type <> 'page_text' AND external_id IS NOT NULL;
-
 CREATE FUNCTION rmsync_webhook_verification(user_id bigint, target_name text, token text) RETURNS void
 AS 'MODULE_PATHNAME', 'rmsync_webhook_verification_sql' LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION rmsync_webhook_verification(bigint, text, text) IS 'stores the verification token that came with a webhook''s handshake; user_id NULL: one subscription for all users of the application';
