@@ -21,6 +21,8 @@ OBJS = \
 	src/engine_job.o \
 	src/engine_load.o \
 	src/engine_record.o \
+	src/engine_suspect.o \
+	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \
 	src/guc.o \
@@ -57,6 +59,7 @@ OBJS = \
 	src/notion_text.o \
 	src/notion_write.o \
 	src/ratelimit.o \
+	src/recorder.o \
 	src/retry.o \
 	src/rmsync.o \
 	src/shmem.o \

@@ -140,7 +140,7 @@ BEGIN
 	IF bad.problem IS NOT NULL THEN
 		RAISE EXCEPTION 'cannot attach to schema "%": %', host_schema, bad.problem
 			USING ERRCODE = bad.code,
-				HINT = 'rmsync knows the schema of rmirror-cloud and that of its architecture document.  For another one, call rmsync.set_source() and create the triggers by hand.';
+				HINT = 'rmsync knows two schemas, shown in its test/host directory.  For another one, call rmsync.set_source() and create the triggers by hand.';
 	END IF;
 END
 $$;

@@ -274,6 +274,7 @@ DECLARE
 	lane bigint;
 BEGIN
 	UPDATE rmsync.sync_queue q SET status = 'pending', run_at = NULL, attempt = 0, error_code = NULL,
+		suspect = CASE WHEN q.crash_count > 0 THEN 2 ELSE q.suspect END, crash_count = 0,
 		version = nextval('rmsync.version_seq'), priority = 1, updated_at = now()
 	WHERE q.id = rmsync_retry.id AND (u IS NULL OR q.user_id = u)
 	  AND q.error_code IS DISTINCT FROM 'unknown_outcome'
@@ -285,7 +286,7 @@ BEGIN
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION rmsync_retry(bigint) IS 'tries a failed or waiting queue item again at once; false if there is none, or if its last request must be resolved first';
+COMMENT ON FUNCTION rmsync_retry(bigint) IS 'tries a failed, waiting or quarantined queue item again at once; false if there is none, or if its last request must be resolved first';
 
 CREATE FUNCTION rmsync_cancel(id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
@@ -475,7 +476,9 @@ AS $$
 			WHERE q.status = 'pending' AND c.is_enabled AND coalesce(q.run_at, q.created_at) < now() - interval '15 minutes'),
 		'xmin_holder', (SELECT to_jsonb(h) FROM holder h),
 		'targets', coalesce((SELECT jsonb_object_agg(t.target_name, jsonb_build_object(
-				'status', CASE WHEN NOT t.any_enabled THEN 'disabled' WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
+				'status', CASE WHEN NOT t.any_enabled THEN 'disabled'
+					WHEN NOT rmsync.instance_matches() OR rmsync.master_key_status() IS NOT NULL THEN 'stopped'
+					WHEN t.troubled > 0 AND t.troubled = t.lanes THEN 'stopped'
 					WHEN t.troubled > 0 OR t.failing > 0 THEN 'degraded' ELSE 'healthy' END,
 				'last_sync', t.last_sync, 'lanes', t.lanes, 'lane_states', t.states,
 				'due', coalesce((SELECT d.n FROM due d WHERE d.target_name = t.target_name), 0)))

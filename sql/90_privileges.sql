@@ -21,6 +21,10 @@ BEGIN
 END
 $$;
 
+-- Monitoring
+GRANT USAGE ON SCHEMA rmsync TO pg_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.rmsync_health() TO pg_monitor;
+
 DO $$
 DECLARE
 	t text;

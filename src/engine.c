@@ -23,23 +23,15 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "credentials.h"
 #include "engine_internal.h"
 #include "guc.h"
 #include "shmem.h"
 #include "store.h"
 #include "txn.h"
 
-#define FOLD_MARKS 5000
-
 /* Results wait at most this long, or until this many are there. */
 #define FLUSH_US 5000
 #define FLUSH_JOBS 128
-
-/* A second target is left to a new worker for this long. */
-#define LEAVE_US 1000000
-
-#define PARTITION_US INT64CONST(3600000000)
 
 int64
 rmsync_engine_now(void)
@@ -112,83 +104,6 @@ rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane)
 	dlist_push_tail(&engine->active, &lane->node);
 }
 
-static bool
-holds_other(RmsyncEngine *engine, RmsyncLease *lease)
-{
-	for (int i = 0; i < engine->nleases; i++)
-	{
-		if (&engine->leases[i] != lease && engine->leases[i].held)
-			return true;
-	}
-	return false;
-}
-
-/* Tries to become the one process that sends for a target. */
-static void
-seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
-{
-	if (lease->held)
-		return;
-	if (!rmsync_store_lease(lease->target->name))
-	{
-		lease->unowned_since_us = 0;
-		*others = true;
-		return;
-	}
-	if (!engine->foreground && engine->can_grow && holds_other(engine, lease) &&
-		(lease->unowned_since_us == 0 ||
-		 now_us - lease->unowned_since_us < LEAVE_US))
-	{
-		rmsync_store_unlease(lease->target->name);
-		if (lease->unowned_since_us == 0)
-			lease->unowned_since_us = now_us;
-		engine->wants_help = true;
-		return;
-	}
-	lease->unowned_since_us = 0;
-	lease->held = true;
-}
-
-/* New work for a lane: it is read from the start again. */
-static void
-lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
-{
-	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
-
-	if (lane->lease == NULL)
-	{
-		RmsyncLaneRow row;
-		const RmsyncTarget *target;
-
-		if (!rmsync_store_lane(engine->turn_cxt, lane_id, &row))
-			return;
-		target = rmsync_target_find(row.target_name);
-		if (target == NULL)
-			return; /* a target this library does not know */
-		for (int i = 0; i < engine->nleases; i++)
-		{
-			if (engine->leases[i].target == target)
-				lane->lease = &engine->leases[i];
-		}
-		if (lane->lease == NULL)
-			return;
-		lane->limits = target->limits;
-	}
-	lane->ready = true;
-	lane->after_priority = 0;
-	lane->after_seq = 0;
-	rmsync_engine_touch(engine, lane);
-	seek_lease(engine, lane->lease, now_us, others);
-}
-
-static void
-lanes_have_work(RmsyncEngine *engine, RmsyncLaneList *lanes, int64 now_us,
-				bool *others)
-{
-	for (int i = 0; i < lanes->n; i++)
-		lane_has_work(engine, lanes->ids[i], now_us, others);
-}
-
 /* Lanes with nothing to read and nothing alive leave the active list. */
 static void
 prune_active(RmsyncEngine *engine)
@@ -199,7 +114,7 @@ prune_active(RmsyncEngine *engine)
 	{
 		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
 
-		if (lane->ready || lane->buffered > 0)
+		if (lane->ready || lane->suspects || lane->buffered > 0)
 			continue;
 		dlist_delete(&lane->node);
 		lane->listed = false;
@@ -219,8 +134,10 @@ wants_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_iter iter;
 
-	if (!may_load(engine))
+	if (!may_load(engine) || engine->alone != NULL)
 		return false;
+	if (engine->suspect_lane != NULL)
+		return rmsync_engine_quiet(engine);
 	dlist_foreach(iter, &engine->active)
 	{
 		if (rmsync_engine_loadable(engine,
@@ -254,111 +171,6 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	return wants_load(engine, now_us);
 }
 
-/*
- * Somebody may have lifted the waiting time of lanes: rmsync_enable(), a new
- * configuration.
- */
-static void
-unblock_lanes(RmsyncEngine *engine)
-{
-	HASH_SEQ_STATUS seq;
-	RmsyncLane *lane;
-	RmsyncLaneList blocked;
-	int64 now_us = rmsync_engine_now();
-
-	blocked.n = 0;
-	blocked.ids = palloc(sizeof(int64) * hash_get_num_entries(engine->lanes));
-	hash_seq_init(&seq, engine->lanes);
-	while ((lane = hash_seq_search(&seq)) != NULL)
-	{
-		if (lane->blocked_streak > 0 && lane->blocked_until_us > now_us)
-			blocked.ids[blocked.n++] = lane->lane_id;
-	}
-	if (blocked.n == 0)
-		return;
-	rmsync_store_unblocked(engine->turn_cxt, &blocked);
-	for (int i = 0; i < blocked.n; i++)
-		rmsync_lane_unblock(rmsync_lane_get(engine->lanes, blocked.ids[i]));
-}
-
-/*
- * Without a master key nothing can be sent, and trying would only fill the
- * log.
- */
-static void
-check_master_key(RmsyncEngine *engine, int64 now_us, bool *others)
-{
-	char *why = NULL;
-	RmsyncLaneList lanes;
-	bool ok = rmsync_have_master_key(&why);
-
-	if (!ok && engine->key_ok)
-		ereport(LOG, (errmsg("rmsync delivers nothing without a master key"),
-					  errdetail_internal("%s", why)));
-	else if (ok && !engine->key_ok)
-		ereport(LOG, (errmsg("rmsync has a master key again")));
-	engine->key_ok = ok;
-	if (!ok)
-		return;
-	rmsync_lanes_reopen(engine->turn_cxt, &lanes);
-	lanes_have_work(engine, &lanes, now_us, others);
-}
-
-/* Everything is looked at now and then, whoever forgot to wake us. */
-static void
-timed_check(RmsyncEngine *engine, int64 now_us, bool *others)
-{
-	RmsyncLaneList lanes;
-
-	engine->instance_ok = rmsync_store_instance_ok();
-	if (!engine->foreground)
-		check_master_key(engine, now_us, others);
-	rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
-	lanes_have_work(engine, &lanes, now_us, others);
-	if (now_us >= engine->next_partition_us)
-	{
-		(void) rmsync_store_give_up(rmsync_max_age);
-		rmsync_store_log_partitions(rmsync_log_retention);
-		engine->next_partition_us = now_us + PARTITION_US;
-	}
-	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;
-	engine->scanned = true;
-	engine->due_dirty = true;
-}
-
-/* Returns whether there is new work in the queue. */
-static bool
-take_in(RmsyncEngine *engine, bool woken, int64 now_us, bool *others)
-{
-	RmsyncLaneList lanes;
-	bool reconciled = false;
-	int folded;
-
-	folded = rmsync_store_fold(engine->turn_cxt, FOLD_MARKS, &lanes);
-	engine->stat.folded += folded;
-	lanes_have_work(engine, &lanes, now_us, others);
-	if (woken || folded > 0)
-	{
-		rmsync_store_reconcile(engine->turn_cxt, &lanes);
-		lanes_have_work(engine, &lanes, now_us, others);
-		reconciled = lanes.n > 0;
-	}
-	if (woken)
-		unblock_lanes(engine);
-	if (woken && folded == 0)
-	{
-		bool ignored = false;
-
-		/* somebody else folded, or put rows into the queue directly */
-		rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
-		lanes_have_work(engine, &lanes, now_us, &ignored);
-		engine->due_dirty = true;
-	}
-	if (folded >= FOLD_MARKS)
-		engine->next_check_us = now_us; /* more of them */
-	return folded > 0 || reconciled;
-}
-
 /* Returns false if the extension is gone. */
 static bool
 database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
@@ -384,15 +196,17 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, false);
 	if (woken || check)
-		durable = take_in(engine, true, now_us, &others) || durable;
+		durable = rmsync_engine_take_in(engine, now_us, &others) || durable;
 	if (check)
-		timed_check(engine, now_us, &others);
+		rmsync_engine_check(engine, now_us, &others);
 	if (due_passed(engine))
 	{
 		rmsync_store_promote(engine->turn_cxt, &lanes);
-		lanes_have_work(engine, &lanes, now_us, &others);
+		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
+	if (check || engine->has_suspects)
+		rmsync_engine_find_suspects(engine, now_us, &others);
 	if (may_load(engine) && wants_load(engine, now_us))
 	{
 		/* no source, nothing to compare with: all would look deleted */
@@ -405,7 +219,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		engine->next_due = rmsync_store_next_due();
 		engine->due_dirty = false;
 	}
-	rmsync_txn_end(durable);
+	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
@@ -434,7 +248,8 @@ next_timeout(RmsyncEngine *engine)
 	dlist_iter iter;
 
 	sooner(&timeout, engine->next_check_us - now_us);
-	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded))
+	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded) ||
+		wants_load(engine, now_us))
 		return 0;
 	if (engine->nended > 0)
 		sooner(&timeout, engine->in_flight == 0
@@ -463,27 +278,10 @@ next_timeout(RmsyncEngine *engine)
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
-		else if (may_load(engine) &&
-				 rmsync_engine_loadable(engine, lane, now_us))
-			sooner(&timeout, 0);
 		else if (lane->lease->unowned_since_us > 0)
-			sooner(&timeout, LEAVE_US);
+			sooner(&timeout, RMSYNC_LEAVE_US);
 	}
 	return timeout;
-}
-
-/* Targets left to another worker which nobody took. */
-static void
-reclaim_leases(RmsyncEngine *engine, int64 now_us)
-{
-	for (int i = 0; i < engine->nleases; i++)
-	{
-		RmsyncLease *lease = &engine->leases[i];
-
-		if (lease->unowned_since_us > 0 &&
-			now_us - lease->unowned_since_us >= LEAVE_US)
-			engine->next_check_us = now_us;
-	}
 }
 
 RmsyncEngineState
@@ -494,10 +292,11 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_http_poll(engine->http, 64);
 	rmsync_engine_responses(engine);
 	now_us = rmsync_engine_now();
+	rmsync_engine_choose_suspect(engine, now_us);
 	rmsync_engine_tokens(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
-	reclaim_leases(engine, now_us);
+	rmsync_engine_reclaim(engine, now_us);
 
 	if (wants_database(engine, woken, now_us))
 	{
@@ -574,6 +373,7 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	MemoryContextReset(engine->turn_cxt);
 	if (engine->current != NULL)
 		blame_job(engine->current);
+	rmsync_engine_drop_alone(engine);
 	if (engine->loading != NULL)
 	{
 		/* jobs half loaded hold nothing but claims */
@@ -635,23 +435,4 @@ void
 rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
 {
 	*stat = engine->stat;
-}
-
-int
-rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
-{
-	dlist_iter iter;
-	int n = 0;
-
-	dlist_foreach(iter, &engine->started)
-	{
-		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
-
-		for (int i = 0; i < ejob->job.nitems && n < max; i++)
-		{
-			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
-				ids[n++] = ejob->job.items[i]->queue_id;
-		}
-	}
-	return n;
 }

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * engine_internal.h
- *	  What the files of the engine share: engine.c (turns), engine_load.c
- *	  (queue rows to jobs), engine_job.c (the life of a job), engine_record.c
- *	  (outcomes to the database).
+ *	  What the files of the engine share: engine.c (turns), engine_work.c
+ *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
+ *	  a job), engine_record.c (outcomes to the database), engine_suspect.c
+ *	  (after a crash).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -26,6 +27,9 @@
 
 #define RMSYNC_MAX_TARGETS 16
 
+/* A second target is left to a new worker for this long. */
+#define RMSYNC_LEAVE_US 1000000
+
 /* Totals of lanes are written at most this often. */
 #define RMSYNC_TOTALS_US 1000000
 
@@ -43,7 +47,7 @@ typedef struct EngineJob
 	int			db_errors;		/* how often recording it failed */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
-	bool		halts;			/* counted in lane->halted */
+	int			record;			/* entries in the flight recorder */
 } EngineJob;
 
 /* What is claimed: an item or a notebook of a lane. */
@@ -87,6 +91,10 @@ struct RmsyncEngine
 	EngineJob  *current;		/* being recorded: blamed for an error */
 	RmsyncLane *loading;		/* being loaded: blamed for an error */
 	bool		careful;		/* after an error: one job per transaction */
+	bool		after_crash;	/* of a former worker */
+	bool		has_suspects;	/* as of the last look */
+	RmsyncLane *suspect_lane;	/* has a suspect that could run now */
+	EngineJob  *alone;			/* suspect loaded or running: nothing else may */
 	uint64		random_state;
 	RmsyncEngineStat stat;
 };
@@ -96,6 +104,17 @@ extern int64 rmsync_engine_now(void);	/* monotonic microseconds */
 extern double rmsync_engine_random(RmsyncEngine *engine);
 extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */
 extern void rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane);
+extern void rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id,
+										int64 now_us, bool *others);
+
+/* engine_work.c */
+extern void rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
+								   int64 now_us, bool *others);
+extern bool rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us,
+								  bool *others);
+extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
+								bool *others);
+extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
 
 /* engine_load.c */
 extern bool rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane,
@@ -110,7 +129,17 @@ extern void rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob);
 extern void rmsync_engine_responses(RmsyncEngine *engine);
 extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
+extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
 extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
+
+/* engine_suspect.c */
+extern void rmsync_engine_enter(EngineJob *ejob);
+extern void rmsync_engine_leave(EngineJob *ejob);
+extern void rmsync_engine_find_suspects(RmsyncEngine *engine, int64 now_us,
+										bool *others);
+extern void rmsync_engine_choose_suspect(RmsyncEngine *engine, int64 now_us);
+extern bool rmsync_engine_quiet(const RmsyncEngine *engine);
+extern void rmsync_engine_drop_alone(RmsyncEngine *engine);
 
 /* engine_record.c */
 extern bool rmsync_engine_record(RmsyncEngine *engine, int64 now_us);

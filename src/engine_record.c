@@ -257,7 +257,7 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		return; /* several jobs met the same limit */
 	if (delay <= 0)
 		delay = rmsync_engine_scaled(
-			rmsync_breaker_ms(++lane->limit_streak, rmsync_engine_random(engine)));
+			rmsync_breaker_ms(lane->limit_streak++, rmsync_engine_random(engine)));
 	delay = Min(delay, 3600 * 1000);
 	delay += (int) (rmsync_engine_random(engine) * 250);
 	until = now_us + (int64) delay * 1000;
@@ -451,8 +451,8 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 				 item->outcome == RMSYNC_OUT_ITEM_ERROR;
 	}
 	lane->done_jobs++;
-	if (ejob->halts)
-		lane->halted--;
+	if (rmsync_job_troubles_lane(job))
+		lane->troubled--;
 
 	/* rows that stay in the queue must be found again */
 	if (rescan || lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)

@@ -43,6 +43,9 @@ char *rmsync_app_url = NULL;
 char *rmsync_notion_base_url = NULL;
 char *rmsync_user_id = NULL;
 double rmsync_backoff_scale = 1.0;
+#ifdef USE_ASSERT_CHECKING
+char *rmsync_debug_crash_item = NULL;
+#endif
 
 /*
  * Splits a copy of "value" at commas the way search_path is split, so that
@@ -268,11 +271,24 @@ define_security_settings(void)
 							   check_path, NULL, NULL);
 }
 
+/* Only where assertions are compiled in: these break things. */
+static void
+define_developer_settings(void)
+{
+#ifdef USE_ASSERT_CHECKING
+	DefineCustomStringVariable("rmsync.debug_crash_item",
+							   "Item at whose delivery the worker crashes.",
+							   "Meant for tests.", &rmsync_debug_crash_item, "",
+							   PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+#endif
+}
+
 void
 rmsync_guc_init(void)
 {
 	define_process_settings();
 	define_delivery_settings();
 	define_security_settings();
+	define_developer_settings();
 	MarkGUCPrefixReserved("rmsync");
 }

@@ -34,6 +34,9 @@ extern char *rmsync_app_url;	/* SIGHUP: base of links back to the app */
 extern char *rmsync_notion_base_url;	/* SUSET */
 extern char *rmsync_user_id;	/* USERSET, read by SQL; '' = not confined */
 extern double rmsync_backoff_scale; /* SUSET, 1.0: tests shorten waiting */
+#ifdef USE_ASSERT_CHECKING
+extern char *rmsync_debug_crash_item;	/* SUSET: id of an item that crashes */
+#endif
 
 extern void rmsync_guc_init(void);
 

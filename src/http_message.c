@@ -393,7 +393,8 @@ explain(const RmsyncHttpEnd *end, char *message)
 	if (end->problem != NULL)
 		text = end->problem;
 	else if (end->refused)
-		text = "connections to this address are not allowed";
+		text = "connections to this address are not allowed (see "
+			   "rmsync.allowed_networks)";
 	else if (end->too_large)
 		text = "the response is larger than allowed";
 	else if (end->no_memory)

@@ -372,7 +372,9 @@ describe_end(RmsyncHttpTransfer *t, RmsyncHttpEnd *end)
 	end->phase = reached_phase(t);
 
 	/* Before anything is sent libcurl's own words are about the peer only. */
-	if (!t->sent && t->errbuf[0] != '\0')
+	if (!t->sent && t->plain && t->result == CURLE_UNSUPPORTED_PROTOCOL)
+		end->text = "plain HTTP is not allowed (see rmsync.allow_http)";
+	else if (!t->sent && t->errbuf[0] != '\0')
 		end->text = t->errbuf;
 	else if (t->sent)
 		end->text = plain_words(t->result);

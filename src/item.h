@@ -95,6 +95,8 @@ typedef struct RmsyncItem
 	int64		queue_id;		/* of the queue row */
 	int64		version;		/* of the queue row; 0 = not queued, loaded as
 								 * context */
+	int64		seq;			/* of the queue row: the same from the first mark
+								 * until the item is delivered */
 	int			attempt;		/* item errors so far */
 	bool		present;		/* belongs at the target; else delete there */
 	bool		ready;			/* has content to deliver now */
@@ -132,9 +134,9 @@ typedef struct RmsyncSibling
 	 * Set by the target: the object is gone or has to be made anew, and the
 	 * page is not among the undecided items (those the target sees to
 	 * itself).  At the next commit (or at the job's end), after the other
-	 * ledger entries, the engine empties the page's entry (external id,
-	 * hashes, metadata; no success any more) and queues the page.  An entry
-	 * that has an intent stays as it is: its own job finds out.
+	 * ledger entries, the engine empties external id and hashes of the page's
+	 * entry (no success any more) and queues the page.  Metadata and intent
+	 * stay: they may name objects that have yet to be deleted or found.
 	 */
 	bool		lost;
 } RmsyncSibling;

@@ -46,6 +46,7 @@ typedef struct RmsyncLane
 	bool		swapped;		/* config is no longer the stored one */
 
 	bool		ready;			/* may have rows to load */
+	bool		suspects;		/* has rows that must run alone */
 	bool		listed;			/* in the engine's ready list */
 	dlist_node	node;
 	int			after_priority; /* low-water mark of the last load */
@@ -53,7 +54,8 @@ typedef struct RmsyncLane
 	dlist_head	buffer;			/* loaded jobs that may start */
 	int			buffered;
 	int			in_flight;		/* jobs started and not ended */
-	int			halted;			/* failures of the lane, not recorded yet */
+	int			troubled;		/* jobs that ended with the lane's trouble and
+								 * are not recorded yet: nothing starts */
 	int64		blocked_until_us;
 	int			fail_streak;
 	int			limit_streak;	/* limits without a time, in a row */

@@ -226,7 +226,7 @@ rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
 	{
 		if (hint != NULL)
 			*hint = pstrdup(
-				"Fields are api_token, database_id, data_source_id, page_order and page_title.");
+				"Fields are api_token, database_id, data_source_id, page_order, page_title and app_url.");
 		return psprintf("Unrecognized field \"%s\".", unknown);
 	}
 	for (int i = 0; i < n; i++)

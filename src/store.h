@@ -42,8 +42,11 @@ extern int	rmsync_spi_int(uint64 row, int col, int dflt);
 extern bool rmsync_spi_bool(uint64 row, int col);
 extern double rmsync_spi_float(uint64 row, int col, bool *isnull);
 
-/* The extension is installed in this database. */
+/* The extension is installed in this database, in the version we know. */
 extern bool rmsync_store_present(void);
+
+/* Its version; NULL = it is not installed. */
+extern char *rmsync_store_version(void);
 
 typedef struct RmsyncLaneList
 {
@@ -82,6 +85,7 @@ typedef struct RmsyncQueueRow
 	int			attempt;
 	bool		forced;
 	TimestampTz created_at;
+	int			suspect;		/* 0 = no, 1 = its job runs alone, 2 = it does */
 } RmsyncQueueRow;
 
 /*
@@ -91,6 +95,30 @@ typedef struct RmsyncQueueRow
 extern int	rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority,
 							   int64 seq, const char *notebook, int limit,
 							   RmsyncQueueRow **rows);
+
+/*
+ * Lanes with ready rows that must run alone because a worker may have crashed
+ * on them.  True if there are any such rows, ready or not.
+ */
+extern bool rmsync_store_suspect_lanes(MemoryContext cxt,
+									   RmsyncLaneList *lanes);
+
+/*
+ * The next of them of a lane: one row, or with "by_notebook" those of one
+ * notebook that may run together.
+ */
+extern int	rmsync_store_suspects(MemoryContext cxt, int64 lane_id,
+								  bool by_notebook, int limit,
+								  RmsyncQueueRow **rows);
+
+/* Until the transaction ends nobody else deals with crashes. */
+extern void rmsync_store_lock_crashes(void);
+
+/*
+ * A worker crashed while it worked on these rows, all of one job or not.
+ * Returns how many were quarantined.
+ */
+extern int	rmsync_store_blame_crash(const int64 *ids, int n, bool one_job);
 
 /* Removes a finished row; false if a newer version came in meanwhile. */
 extern bool rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item);

@@ -93,9 +93,9 @@ rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
 
 	for (int i = 0; i < lanes->n; i++)
 		ids[i] = Int64GetDatum(lanes->ids[i]);
-	values[0] = PointerGetDatum(construct_array(ids, lanes->n, INT8OID, 8,
-												FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
+	values[0] =
+		PointerGetDatum(construct_array(ids, lanes->n, INT8OID, 8,
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	lanes->n = (int) rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	lanes->ids = MemoryContextAlloc(cxt, sizeof(int64) * Max(lanes->n, 1));
 	for (int i = 0; i < lanes->n; i++)
@@ -103,8 +103,8 @@ rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
 }
 
 bool
-rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state, const char *reason,
-						const char *token)
+rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
+						const char *reason, const char *token)
 {
 	static RmsyncPlan plan = {
 		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
@@ -232,16 +232,14 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 bool
 rmsync_store_lane_swap(int64 lane_id, const char *token)
 {
-	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs"
-		" SET config_encrypted = backup_config_encrypted,"
-		" backup_config_encrypted = config_encrypted,"
-		" updated_at = pg_catalog.now()"
-		" WHERE id = $1 AND config_encrypted = $2"
-		" AND backup_config_encrypted IS NOT NULL",
-		2,
-		{ INT8OID, TEXTOID }
-	};
+	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
+							   " SET config_encrypted = backup_config_encrypted,"
+							   " backup_config_encrypted = config_encrypted,"
+							   " updated_at = pg_catalog.now()"
+							   " WHERE id = $1 AND config_encrypted = $2"
+							   " AND backup_config_encrypted IS NOT NULL",
+							   2,
+							   { INT8OID, TEXTOID } };
 	Datum values[2];
 
 	values[0] = Int64GetDatum(lane_id);

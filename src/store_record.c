@@ -121,8 +121,8 @@ rmsync_store_lost(const RmsyncLaneInfo *lane, const char *notebook_uuid,
 	static RmsyncPlan plan = {
 		"WITH gone AS ("
 		"UPDATE rmsync.sync_records SET external_id = NULL,"
-		" content_hash = '', placement_hash = '', metadata_json = NULL,"
-		" intent = NULL, status = 'pending', updated_at = pg_catalog.now()"
+		" content_hash = '', placement_hash = '',"
+		" status = 'pending', updated_at = pg_catalog.now()"
 		" WHERE user_id = $1 AND target_name = $2 AND item_type = 'page_text'"
 		" AND item_id = $3 AND notebook_uuid = $4"
 		" RETURNING item_id)"

@@ -5,9 +5,9 @@
  *
  * Follows Standard Webhooks: the headers webhook-id, webhook-timestamp and
  * webhook-signature; 2xx is success, anything else is not.  The receiver
- * drops repeats by webhook-id, which is the same for all attempts of one
- * version of an item and differs for every other version, so that A, B, A
- * arrives as three events.
+ * drops repeats by webhook-id, which is the same for all attempts to deliver
+ * one state of an item, also if the item was queued again meanwhile, and
+ * differs for every other event, so that A, B, A arrives as three.
  *
  * Called by the engine through the vtable at the end of this file.  A job is
  * one item and at most one request:
@@ -66,6 +66,7 @@ typedef struct WebhookJob
 	WebhookConfig config;
 	const char *op; /* created, updated or deleted */
 	char id[ID_LEN + 1];
+	char *doubt; /* intent to note if the outcome is not known */
 
 	/* the failure to report */
 	RmsyncFailScope scope;
@@ -174,26 +175,68 @@ append_event(StringInfo buf, const RmsyncJob *job, const WebhookJob *wj,
 }
 
 /*
- * The same for all attempts of one version, different for any other: the
- * receiver throws away what it has seen.
+ * The id of the last event that the receiver may have got, if that one said
+ * something else; *same is set to its id if it said the same.
+ */
+static const char *
+doubtful_event(const RmsyncItem *item, const char *digest, char **same)
+{
+	const char *text = item->ledger.intent;
+	Jsonb *intent = text ? rmsync_json_parse(text, strlen(text)) : NULL;
+	char *id;
+	char *said;
+
+	*same = NULL;
+	if (intent == NULL || !JB_ROOT_IS_OBJECT(intent))
+		return "";
+	id = rmsync_json_get_string(intent, "id", NULL);
+	said = rmsync_json_get_string(intent, "digest", NULL);
+	if (id == NULL || strlen(id) != ID_LEN || said == NULL)
+		return "";
+	if (strcmp(said, digest) != 0)
+		return id;
+	*same = id;
+	return "";
+}
+
+/*
+ * The receiver throws away what it has seen, so the id must not change as
+ * long as the event may have to be sent again, and must change with every
+ * other event.  It depends on what is said; on the queue row, which is the
+ * same until the item is delivered (its version is not: an item can be queued
+ * again for reasons of its notebook); and on the event before.
  */
 static void
-event_id(const RmsyncJob *job, const RmsyncItem *item, const char *op, char *id)
+event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
 {
 	StringInfoData buf;
+	char digest[RMSYNC_HASH_LEN + 1];
 	char hex[RMSYNC_HASH_LEN + 1];
+	const char *before;
+	char *same;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, INT64_FORMAT "|%d|%s|%s|%s|%s|%d|" INT64_FORMAT,
-					 job->lane->user_id, (int) item->type, item->id, op,
+					 job->lane->user_id, (int) item->type, item->id, wj->op,
 					 item->content_hash, item->placement_hash,
-					 job->lane->config_epoch, item->version);
-	rmsync_sha256_hex(buf.data, buf.len, hex);
+					 job->lane->config_epoch, item->seq);
+	rmsync_sha256_hex(buf.data, buf.len, digest);
+	before = doubtful_event(item, digest, &same);
+	if (same != NULL)
+		strlcpy(wj->id, same, sizeof(wj->id));
+	else
+	{
+		appendStringInfo(&buf, "|%s|%s",
+						 item->ledger.external_id ? item->ledger.external_id : "",
+						 before);
+		rmsync_sha256_hex(buf.data, buf.len, hex);
+		memcpy(wj->id, "rms_", 4);
+		memcpy(wj->id + 4, hex, ID_DIGITS);
+		wj->id[ID_LEN] = '\0';
+	}
+	wj->doubt = psprintf("{\"op\":\"%s\",\"id\":\"%s\",\"digest\":\"%s\"}",
+						 wj->op, wj->id, digest);
 	pfree(buf.data);
-
-	memcpy(id, "rms_", 4);
-	memcpy(id + 4, hex, ID_DIGITS);
-	id[ID_LEN] = '\0';
 }
 
 /*
@@ -347,7 +390,7 @@ webhook_begin(RmsyncJob *job)
 	if (wj->op == NULL)
 		wj->state = WEBHOOK_DONE;
 	else
-		event_id(job, item, wj->op, wj->id);
+		event_id(job, item, wj);
 }
 
 static RmsyncStep
@@ -409,6 +452,13 @@ delivered(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item)
 	rmsync_item_done(job, item, RMSYNC_OUT_SUCCESS, NULL, NULL);
 }
 
+/* The ledger knows already that the receiver may have this event. */
+static bool
+same_doubt(const RmsyncItem *item, const WebhookJob *wj)
+{
+	return strstr(item->ledger.intent, wj->id) != NULL;
+}
+
 /*
  * Stops the job; before that, if the receiver may have the event, the ledger
  * is told.
@@ -429,11 +479,10 @@ fail_job(RmsyncJob *job, WebhookJob *wj, RmsyncFailScope scope,
 							   response->status);
 
 	wj->state = WEBHOOK_FAIL;
-	if (maybe && item->ledger.intent == NULL)
+	if (maybe && (item->ledger.intent == NULL || !same_doubt(item, wj)))
 	{
 		item->ledger.exists = true;
-		item->ledger.intent =
-			psprintf("{\"op\":\"%s\",\"id\":\"%s\"}", wj->op, wj->id);
+		item->ledger.intent = wj->doubt;
 		item->dirty = true;
 		wj->state = WEBHOOK_NOTE;
 	}

@@ -280,7 +280,7 @@ rmsync_webhook_read_config(Jsonb *json, WebhookConfig *config, char **hint)
 	{
 		if (hint != NULL)
 			*hint = pstrdup(
-				"Fields are url, secret, secrets, mode, types, headers, rate_limit and max_in_flight.");
+				"Fields are url, secret, secrets, mode, types, headers, rate_limit, max_in_flight and app_url.");
 		return psprintf("Unrecognized field \"%s\".", unknown);
 	}
 	for (int i = 0; i < n; i++)

@@ -41,7 +41,8 @@ Control, never recorded:
                      "times": 2}], "faults": {"reset-after": 0.1}, "seed": 1}
                      A rule answers requests whose path starts with "path" as
                      if "mode" had been asked for, "times" times (absent:
-                     always).
+                     always); with "headers": {"name": "value"} only those
+                     that have these.
     GET /_deliveries list of {n, time, method, path, headers, body, connection,
                      mode, signature}
     GET /_stats      {requests, connections, bad_signatures, ids: {id:
@@ -360,9 +361,13 @@ class Server:
         self.faults = dict(args.faults)
         self.random = random.Random(args.seed)
 
-    def choose(self, target):
+    def choose(self, request):
         """The mode for a request, as a path and its query."""
+        target = request.target
         for rule in self.rules:
+            wanted = rule.get("headers", {}).items()
+            if any(request.headers.get(name) != value for name, value in wanted):
+                continue
             if target.startswith(rule["path"]) and rule.get("times", 1) > 0:
                 if "times" in rule:
                     rule["times"] -= 1
@@ -416,7 +421,7 @@ class Server:
 
         mode = request.target
         if not request.target.startswith("/_"):
-            mode = self.choose(request.target)
+            mode = self.choose(request)
         if mode.startswith("/reset-before"):
             self.book.record(request, connection, mode)
             reset(writer)

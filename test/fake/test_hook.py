@@ -158,6 +158,10 @@ class NormalTest(unittest.TestCase):
         self.hook.control(rules=[{"path": "/r", "mode": "/status/500", "times": 2}])
         seen = [self.hook.ask("GET", "/r")[0] for _ in range(3)]
         self.assertEqual(seen, [500, 500, 200])
+        refuse = {"path": "/r", "mode": "/status/401", "headers": {"x-key": "old"}}
+        self.hook.control(rules=[refuse])
+        for key, status in (("old", 401), ("new", 200)):
+            self.assertEqual(self.hook.ask("GET", "/r", headers={"X-Key": key})[0], status)
 
     def test_faults(self):
         def run():

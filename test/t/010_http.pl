@@ -470,11 +470,13 @@ subtest 'where requests may go' => sub {
 	my $r = one({ url => "http://127.0.0.1:$port/" },
 		set => "SET http_test.allowed_networks = '127.0.0.0/8';");
 	is($r->{error}, 'refused', 'plain http must be allowed');
+	like($r->{message}, qr/rmsync\.allow_http\b/, '... by this setting');
 	$r = one(
 		{ url => 'http://192.0.2.1/', timeout_ms => 500 },
 		set => "SET http_test.allowed_networks = '127.0.0.0/8';"
 		  . 'SET http_test.allow_http = on;');
 	is($r->{error}, 'refused', '... and the network too');
+	like($r->{message}, qr/rmsync\.allowed_networks\b/, '... by that one');
 
 	my $after = $hook->get('/_stats');
 	is($after->{requests}, $before->{requests}, 'nothing arrived');

@@ -107,6 +107,24 @@ sub in_the_middle
 	return 0;
 }
 
+# Until all have noticed: another worker is there.  While the server is away,
+# psql may end before it was asked.
+sub back
+{
+	my ($worker, $name) = @_;
+	return wait_until(
+		sub {
+			my $out = '';
+			eval {
+				$node->psql('postgres',
+					"SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'rmsync worker' AND pid <> $worker",
+					stdout => \$out);
+			};
+			return $out eq 't';
+		},
+		$name);
+}
+
 my ($killed, $stopped, $late) = (0, 0, 0);
 my $start = time;
 
@@ -120,10 +138,7 @@ foreach my $round (1 .. $rounds)
 	if ($round % 4 != 0 && $worker && signal_worker('KILL', $worker))
 	{
 		$killed++;
-		# Until all have noticed: a new worker is there.
-		$node->poll_query_until('postgres',
-			"SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'rmsync worker' AND pid <> $worker")
-		  or BAIL_OUT('the server does not come back');
+		back($worker, "crash $round: the server is back");
 	}
 	else
 	{

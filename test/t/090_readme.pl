@@ -253,6 +253,10 @@ subtest 'signatures, by the library of Standard Webhooks' => sub {
 run_sql($_, sql_of($_)) foreach ('SQL reference', 'Monitoring', 'Operations');
 is(run_sql('Security', sql_of('Security')) =~ s/.*\n//sr, 2, 'a confined role sees its own records');
 
+is($node->safe_psql('host', q{SET ROLE pg_monitor;
+	SELECT rmsync_health() ->> 'queue_processor' IN ('running', 'idle') AND (SELECT count(*) >= 0 FROM rmsync.stat_worker)}),
+	't', 'monitoring is for members of pg_monitor');
+
 subtest 'links' => sub {
 	my @paths = $readme =~ /\]\(([^)#:]+)\)/g;
 	cmp_ok(scalar(@paths), '>', 5, 'there are links');

@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine_work.c
+ *	  Where the engine learns of work: fold, reconcile, the timed look.
+ *
+ * Runs inside the engine's transaction.  Lanes that have work become ready
+ * here, and their targets are leased; engine_load.c reads their rows.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "credentials.h"
+#include "engine_internal.h"
+#include "guc.h"
+#include "store.h"
+
+#define FOLD_MARKS 5000
+#define PARTITION_US INT64CONST(3600000000)
+
+static bool
+holds_other(RmsyncEngine *engine, RmsyncLease *lease)
+{
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		if (&engine->leases[i] != lease && engine->leases[i].held)
+			return true;
+	}
+	return false;
+}
+
+/* Tries to become the one process that sends for a target. */
+static void
+seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
+{
+	if (lease->held)
+		return;
+	if (!rmsync_store_lease(lease->target->name))
+	{
+		lease->unowned_since_us = 0;
+		*others = true;
+		return;
+	}
+	if (!engine->foreground && engine->can_grow && holds_other(engine, lease) &&
+		(lease->unowned_since_us == 0 ||
+		 now_us - lease->unowned_since_us < RMSYNC_LEAVE_US))
+	{
+		rmsync_store_unlease(lease->target->name);
+		if (lease->unowned_since_us == 0)
+			lease->unowned_since_us = now_us;
+		engine->wants_help = true;
+		return;
+	}
+	lease->unowned_since_us = 0;
+	lease->held = true;
+}
+
+/* New work for a lane: it is read from the start again. */
+void
+rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us,
+							bool *others)
+{
+	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
+
+	if (lane->lease == NULL)
+	{
+		RmsyncLaneRow row;
+		const RmsyncTarget *target;
+
+		if (!rmsync_store_lane(engine->turn_cxt, lane_id, &row))
+			return;
+		target = rmsync_target_find(row.target_name);
+		if (target == NULL)
+			return; /* a target this library does not know */
+		for (int i = 0; i < engine->nleases; i++)
+		{
+			if (engine->leases[i].target == target)
+				lane->lease = &engine->leases[i];
+		}
+		if (lane->lease == NULL)
+			return;
+		lane->limits = target->limits;
+	}
+	lane->ready = true;
+	lane->after_priority = 0;
+	lane->after_seq = 0;
+	rmsync_engine_touch(engine, lane);
+	seek_lease(engine, lane->lease, now_us, others);
+}
+
+void
+rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
+					   int64 now_us, bool *others)
+{
+	for (int i = 0; i < lanes->n; i++)
+		rmsync_engine_lane_has_work(engine, lanes->ids[i], now_us, others);
+}
+
+/*
+ * Somebody may have lifted the waiting time of lanes: rmsync_enable(), a new
+ * configuration.
+ */
+static void
+unblock_lanes(RmsyncEngine *engine)
+{
+	HASH_SEQ_STATUS seq;
+	RmsyncLane *lane;
+	RmsyncLaneList blocked;
+	int64 now_us = rmsync_engine_now();
+
+	blocked.n = 0;
+	blocked.ids = palloc(sizeof(int64) * hash_get_num_entries(engine->lanes));
+	hash_seq_init(&seq, engine->lanes);
+	while ((lane = hash_seq_search(&seq)) != NULL)
+	{
+		if (lane->blocked_streak > 0 && lane->blocked_until_us > now_us)
+			blocked.ids[blocked.n++] = lane->lane_id;
+	}
+	if (blocked.n == 0)
+		return;
+	rmsync_store_unblocked(engine->turn_cxt, &blocked);
+	for (int i = 0; i < blocked.n; i++)
+		rmsync_lane_unblock(rmsync_lane_get(engine->lanes, blocked.ids[i]));
+}
+
+/*
+ * Without a master key nothing can be sent, and trying would only fill the
+ * log.
+ */
+static void
+check_master_key(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	char *why = NULL;
+	RmsyncLaneList lanes;
+	bool ok = rmsync_have_master_key(&why);
+
+	if (!ok && engine->key_ok)
+		ereport(LOG, (errmsg("rmsync delivers nothing without a master key"),
+					  errdetail_internal("%s", why)));
+	else if (ok && !engine->key_ok)
+		ereport(LOG, (errmsg("rmsync has a master key again")));
+	engine->key_ok = ok;
+	if (!ok)
+		return;
+	rmsync_lanes_reopen(engine->turn_cxt, &lanes);
+	rmsync_engine_has_work(engine, &lanes, now_us, others);
+}
+
+/* Everything is looked at now and then, whoever forgot to wake us. */
+void
+rmsync_engine_check(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	RmsyncLaneList lanes;
+
+	engine->instance_ok = rmsync_store_instance_ok();
+	if (!engine->foreground)
+		check_master_key(engine, now_us, others);
+	rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
+	rmsync_engine_has_work(engine, &lanes, now_us, others);
+	if (now_us >= engine->next_partition_us)
+	{
+		(void) rmsync_store_give_up(rmsync_max_age);
+		rmsync_store_log_partitions(rmsync_log_retention);
+		engine->next_partition_us = now_us + PARTITION_US;
+	}
+	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;
+	engine->scanned = true;
+	engine->due_dirty = true;
+}
+
+/*
+ * After a wake-up: fold and reconcile.  Returns whether there is new work in
+ * the queue.
+ */
+bool
+rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	RmsyncLaneList lanes;
+	bool reconciled;
+	int folded;
+
+	folded = rmsync_store_fold(engine->turn_cxt, FOLD_MARKS, &lanes);
+	engine->stat.folded += folded;
+	rmsync_engine_has_work(engine, &lanes, now_us, others);
+	rmsync_store_reconcile(engine->turn_cxt, &lanes);
+	rmsync_engine_has_work(engine, &lanes, now_us, others);
+	reconciled = lanes.n > 0;
+	unblock_lanes(engine);
+	if (folded == 0)
+	{
+		bool ignored = false;
+
+		/* somebody else folded, or put rows into the queue directly */
+		rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
+		rmsync_engine_has_work(engine, &lanes, now_us, &ignored);
+		engine->due_dirty = true;
+	}
+	if (folded >= FOLD_MARKS)
+		engine->next_check_us = now_us; /* more of them */
+	return folded > 0 || reconciled;
+}
+
+/* Targets left to another worker which nobody took. */
+void
+rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us)
+{
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		RmsyncLease *lease = &engine->leases[i];
+
+		if (lease->unowned_since_us > 0 &&
+			now_us - lease->unowned_since_us >= RMSYNC_LEAVE_US)
+			engine->next_check_us = now_us;
+	}
+}
