@@ -13,6 +13,7 @@ OBJS = \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
 	src/api_markdown.o \
+	src/api_oauth.o \
 	src/api_preview.o \
 	src/api_process.o \
 	src/credentials.o \
@@ -20,6 +21,7 @@ OBJS = \
 	src/engine.o \
 	src/engine_job.o \
 	src/engine_load.o \
+	src/engine_oauth.o \
 	src/engine_record.o \
 	src/engine_suspect.o \
 	src/engine_work.o \
@@ -50,6 +52,7 @@ OBJS = \
 	src/notion_discover.o \
 	src/notion_ledger.o \
 	src/notion_notebook.o \
+	src/notion_oauth.o \
 	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
@@ -62,10 +65,12 @@ OBJS = \
 	src/recorder.o \
 	src/retry.o \
 	src/rmsync.o \
+	src/secret_file.o \
 	src/shmem.o \
 	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
+	src/store_oauth.o \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \

@@ -102,7 +102,7 @@ rmsync_engine_drop_buffer(RmsyncEngine *engine, RmsyncLane *lane)
 bool
 rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 {
-	return lane->ready && lane->lease->held &&
+	return lane->ready && lane->lease->held && lane->refresh == NULL &&
 		   lane->buffered < Min(REFILL_BELOW, 1 + lane->limits.jobs_per_lane) &&
 		   (lane->usable || !lane->loaded ||
 			(lane->in_flight == 0 && lane->buffered == 0)) &&

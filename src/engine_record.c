@@ -171,47 +171,66 @@ record_lost(EngineJob *ejob)
 
 /* A lane state and its one notification. */
 static void
-stop_lane(RmsyncEngine *engine, EngineJob *ejob, RmsyncLaneState state,
-		  const char *kind)
+stop_lane(RmsyncLane *lane, RmsyncLaneState state, const char *kind,
+		  const char *reason, int requests)
+{
+	if (!lane->usable && lane->refresh == NULL)
+		return; /* another job of it said so already */
+	lane->usable = false;
+	lane->refreshes = 0;
+	if (!rmsync_store_lane_state(lane->lane_id, state, reason, lane->credentials))
+		return;
+	rmsync_store_notify(&lane->info, kind, reason ? reason : kind, NULL);
+	rmsync_store_log(&lane->info, NULL, "lane", NULL, kind, reason, requests, 0);
+}
+
+static void
+job_stops_lane(EngineJob *ejob, RmsyncLaneState state, const char *kind)
 {
 	const RmsyncFailure *fail = &ejob->job.fail;
-	const char *reason = fail->message ? fail->message : fail->code;
 
-	if (!ejob->lane->usable)
-		return; /* another job of it said so already */
-	ejob->lane->usable = false;
-	if (!rmsync_store_lane_state(ejob->lane->lane_id, state, reason,
-								 ejob->lane->config_token))
+	stop_lane(ejob->lane, state, kind,
+			  fail->message ? fail->message : fail->code, ejob->job.requests);
+}
+
+/*
+ * The service refused the lane's credential for good: the backup takes its
+ * place, or the lane stops.
+ */
+void
+rmsync_engine_refused(RmsyncLane *lane, const char *reason, int requests)
+{
+	if (!lane->has_backup || lane->backup_tried)
+	{
+		stop_lane(lane, RMSYNC_LANE_AUTH, "auth_failure", reason, requests);
 		return;
-	rmsync_store_notify(ejob->job.lane, kind, reason ? reason : kind, NULL);
-	rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, kind, reason,
-					 ejob->job.requests, 0);
+	}
+	lane->swapped = true;
+	lane->usable = false; /* until it is read again */
+	if (!rmsync_store_lane_swap(lane->lane_id, lane->credentials))
+		return;
+	lane->backup_tried = true;
+	rmsync_store_log(&lane->info, NULL, "lane", NULL, "backup_used",
+					 "the backup credential took the place of the active one",
+					 requests, 0);
 }
 
 static void
 lane_auth_failed(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncLane *lane = ejob->lane;
+	const RmsyncFailure *fail = &ejob->job.fail;
 
 	/*
 	 * Other jobs that were under way with the same credential, or with one
 	 * that has been replaced since, say nothing about the present one.
 	 */
-	if (lane->swapped)
+	if (lane->swapped || ejob->generation != lane->generation)
 		return;
-	if (lane->has_backup && !lane->backup_tried)
-	{
-		lane->swapped = true;
-		lane->usable = false; /* until it is read again */
-		if (!rmsync_store_lane_swap(lane->lane_id, lane->config_token))
-			return;
-		lane->backup_tried = true;
-		rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, "backup_used",
-						 "the backup credential took the place of the active one",
-						 ejob->job.requests, 0);
+	if (rmsync_engine_refresh(engine, lane))
 		return;
-	}
-	stop_lane(engine, ejob, RMSYNC_LANE_AUTH, "auth_failure");
+	rmsync_engine_refused(lane, fail->message ? fail->message : fail->code,
+						  ejob->job.requests);
 }
 
 /* Network trouble: the lane's back-off and the target's breaker. */
@@ -290,10 +309,10 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			lane_auth_failed(engine, ejob);
 			return;
 		case RMSYNC_FAIL_QUOTA:
-			stop_lane(engine, ejob, RMSYNC_LANE_QUOTA, "quota_exceeded");
+			job_stops_lane(ejob, RMSYNC_LANE_QUOTA, "quota_exceeded");
 			return;
 		case RMSYNC_FAIL_HELD:
-			stop_lane(engine, ejob, RMSYNC_LANE_HELD, "held");
+			job_stops_lane(ejob, RMSYNC_LANE_HELD, "held");
 			return;
 		case RMSYNC_FAIL_NONE:
 		case RMSYNC_FAIL_ITEM:
@@ -306,6 +325,7 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		return; /* was under way when the lane was stopped */
 	/* the service answered: outage over */
 	lane->backup_tried = false;
+	lane->refreshes = 0;
 	lane->limit_streak = 0;
 	lane->fail_streak = 0;
 	lane->lease->fail_streak = 0;

@@ -3,8 +3,8 @@
  * store.h
  *	  Everything the engine reads from and writes to the database.
  *
- * store_queue.c, store_item.c, store_record.c and store_config.c hold all SQL
- * of the C code, as saved plans with parameters.  Every function runs between
+ * store_queue.c, store_item.c, store_record.c, store_config.c and store_oauth.c
+ * hold all SQL of the C code, as saved plans with parameters.  Every function runs between
  * rmsync_txn_begin and rmsync_txn_end and may throw database errors; none
  * does I/O of another kind.  Results are allocated in the memory context
  * passed in.
@@ -192,6 +192,10 @@ typedef struct RmsyncLaneRow
 	RmsyncLaneState state;
 	char	   *config;			/* Fernet token */
 	char	   *backup;			/* Fernet token or NULL */
+	char	   *access;			/* likewise: token that OAuth gave */
+	char	   *refresh;		/* likewise: what renews it */
+	char	   *grant_id;		/* NULL = not from OAuth */
+	char	   *credentials;	/* equal as long as config and access are */
 	char	   *remote;			/* JSON text or NULL */
 	int			config_epoch;
 	int			fail_streak;
@@ -211,11 +215,12 @@ extern int	rmsync_store_unopened(MemoryContext cxt, const char *reason,
 extern void rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /*
- * Stops a lane, unless it was reconnected since its configuration "token" was
- * read; false then, or if it is in that state already.
+ * Stops a lane, unless it has got other credentials since those were read;
+ * false then, or if it is in that state already.
  */
 extern bool rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
-									const char *reason, const char *token);
+									const char *reason,
+									const char *credentials);
 extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
 									  int fail_streak);
 extern void rmsync_store_lane_remote(int64 lane_id, int epoch,
@@ -234,9 +239,9 @@ extern char *rmsync_store_connect(int64 user_id, const char *target_name,
 
 /*
  * Puts the backup credential in the place of the active one, if that is still
- * "token".
+ * the same.
  */
-extern bool rmsync_store_lane_swap(int64 lane_id, const char *token);
+extern bool rmsync_store_lane_swap(int64 lane_id, const char *credentials);
 
 /*
  * This database is the one the lanes were made in (system identifier and
@@ -253,5 +258,41 @@ extern bool rmsync_store_attached(void);
 /* Session-level lease on a target: one process at a time sends for it. */
 extern bool rmsync_store_lease(const char *target_name);
 extern void rmsync_store_unlease(const char *target_name);
+
+/* ---- store_oauth.c ---- */
+
+/*
+ * Stores the tokens of a grant for a connection, and for the user's others
+ * that have the same grant.  Returns the connection as JSON text.
+ */
+extern char *rmsync_store_oauth_grant(int64 user_id, const char *target_name,
+									  const char *access, const char *refresh,
+									  const char *grant_id);
+
+/* The connection has a credential of another kind now. */
+extern void rmsync_store_oauth_forget(int64 user_id, const char *target_name);
+
+typedef struct RmsyncGrantLane
+{
+	int64		lane_id;
+	char	   *refresh;		/* Fernet token */
+} RmsyncGrantLane;
+
+/* The lanes of a grant, locked until the transaction ends. */
+extern int	rmsync_store_oauth_lanes(MemoryContext cxt, int64 user_id,
+									 const char *grant_id,
+									 RmsyncGrantLane **lanes);
+
+/* New tokens for lanes; "refresh" NULL = the old one stays. */
+extern void rmsync_store_oauth_renew(const RmsyncLaneList *lanes,
+									 const char *access, const char *refresh);
+
+/* Stops lanes whose grant has ended, if nothing else can be tried. */
+extern void rmsync_store_oauth_ended(const RmsyncLaneList *lanes,
+									 const char *reason);
+
+/* Session-level lock on a grant: one process at a time renews its tokens. */
+extern bool rmsync_store_oauth_lock(int64 user_id, const char *grant_id);
+extern void rmsync_store_oauth_unlock(int64 user_id, const char *grant_id);
 
 #endif							/* RMSYNC_STORE_H */
