@@ -16,6 +16,7 @@ OBJS = \
 	src/api_oauth.o \
 	src/api_preview.o \
 	src/api_process.o \
+	src/api_webhook.o \
 	src/credentials.o \
 	src/dbhook.o \
 	src/engine.o \

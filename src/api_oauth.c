@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * api_oauth.c
- *	  SQL functions that take secrets of OAuth and of webhooks.
+ *	  SQL functions that take what OAuth gave.
  *
  * What a statement says in them must not end in the server log: whatever is
  * raised below them hides the statement, and the activity text is replaced.
@@ -10,9 +10,6 @@
  */
 #include "postgres.h"
 
-#include "common/cryptohash.h"
-#include "common/hmac.h"
-#include "common/sha2.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "pgstat.h"

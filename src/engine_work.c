@@ -161,6 +161,7 @@ rmsync_engine_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	{
 		(void) rmsync_store_give_up(rmsync_max_age);
 		rmsync_store_log_partitions(rmsync_log_retention);
+		rmsync_store_trim_webhooks();
 		engine->next_partition_us = now_us + PARTITION_US;
 	}
 	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;

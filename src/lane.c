@@ -203,13 +203,14 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 		if (lane->credentials == NULL ||
 			strcmp(lane->credentials, row.credentials) != 0 ||
 			lane->info.config_epoch != row.config_epoch ||
-			lane->info.config == NULL)
+			lane->info.config == NULL || (row.stale && !lane->stale))
 		{
 			rebuild(lane, &row, now_us);
 			if (!lane->swapped)
 				lane->backup_tried = false;
 		}
 		lane->swapped = false;
+		lane->stale = row.stale;
 	}
 	lane->has_backup = row.backup != NULL;
 	lane->has_refresh = row.refresh != NULL && row.grant_id != NULL;

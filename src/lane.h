@@ -45,6 +45,7 @@ typedef struct RmsyncLane
 	bool		has_backup;
 	bool		backup_tried;
 	bool		swapped;		/* config is no longer the stored one */
+	bool		stale;			/* its remote notes are to be learned again */
 	bool		has_refresh;	/* its token can be renewed */
 	int			refreshes;		/* in a row, nothing accepted since */
 	struct EngineRefresh *refresh;	/* under way: nothing is loaded */

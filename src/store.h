@@ -197,6 +197,7 @@ typedef struct RmsyncLaneRow
 	char	   *grant_id;		/* NULL = not from OAuth */
 	char	   *credentials;	/* equal as long as config and access are */
 	char	   *remote;			/* JSON text or NULL */
+	bool		stale;			/* they are to be learned again */
 	int			config_epoch;
 	int			fail_streak;
 	int64		blocked_ms;		/* still blocked for; 0 = not */
@@ -290,6 +291,16 @@ extern void rmsync_store_oauth_renew(const RmsyncLaneList *lanes,
 /* Stops lanes whose grant has ended, if nothing else can be tried. */
 extern void rmsync_store_oauth_ended(const RmsyncLaneList *lanes,
 									 const char *reason);
+
+/* The user a call is about (0 = all), or an error. */
+extern int64 rmsync_store_effective_user(int64 user_id);
+
+/* Stores the verification token of a webhook, encrypted. */
+extern void rmsync_store_webhook_secret(int64 user_id, const char *target_name,
+										const char *token);
+
+/* Removes webhook events that are too old to come again. */
+extern void rmsync_store_trim_webhooks(void);
 
 /* Session-level lock on a grant: one process at a time renews its tokens. */
 extern bool rmsync_store_oauth_lock(int64 user_id, const char *grant_id);

@@ -33,7 +33,8 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 		" CASE WHEN blocked_until > pg_catalog.now()"
 		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
 		" ELSE 0 END, total_items_synced, access_token_encrypted,"
-		" refresh_token_encrypted, grant_id, " CREDENTIALS
+		" refresh_token_encrypted, grant_id, " CREDENTIALS ","
+		" coalesce(remote ->> 'stale' = 'true', false)"
 		" FROM rmsync.integration_configs WHERE id = $1",
 		1,
 		{ INT8OID }
@@ -61,6 +62,7 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	row->refresh = rmsync_spi_text(cxt, 0, 13);
 	row->grant_id = rmsync_spi_text(cxt, 0, 14);
 	row->credentials = rmsync_spi_text(cxt, 0, 15);
+	row->stale = rmsync_spi_bool(0, 16);
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * store_oauth.c
- *	  SQL of the tokens that OAuth gave.
+ *	  SQL of the tokens that OAuth gave, and of the secrets of webhooks.
  *
  * What a user granted once serves several lanes (notion and notion-todos): its
  * tokens stand in each of their rows, and always change in all of them
@@ -142,6 +142,49 @@ rmsync_store_oauth_ended(const RmsyncLaneList *lanes, const char *reason)
 	values[0] = id_array(lanes);
 	values[1] = CStringGetTextDatum(reason);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+int64
+rmsync_store_effective_user(int64 user_id)
+{
+	static RmsyncPlan plan = { "SELECT coalesce(rmsync.effective_user("
+							   "nullif($1, 0)), 0)",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
+
+	values[0] = Int64GetDatum(user_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_int64(0, 1, 0);
+}
+
+void
+rmsync_store_webhook_secret(int64 user_id, const char *target_name,
+							const char *token)
+{
+	static RmsyncPlan plan = {
+		"INSERT INTO rmsync.webhook_secrets AS s"
+		" (user_id, target_name, token_encrypted) VALUES ($1, $2, $3)"
+		" ON CONFLICT (user_id, target_name) DO UPDATE SET"
+		" token_encrypted = excluded.token_encrypted,"
+		" subscription_id = NULL, created_at = pg_catalog.now()",
+		3,
+		{ INT8OID, TEXTOID, TEXTOID }
+	};
+	Datum values[3];
+
+	values[0] = Int64GetDatum(user_id);
+	values[1] = CStringGetTextDatum(target_name);
+	values[2] = CStringGetTextDatum(token);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+}
+
+void
+rmsync_store_trim_webhooks(void)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.trim_webhooks()", 0, { 0 } };
+
+	rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
 }
 
 static int32
