@@ -60,6 +60,9 @@ typedef struct Worker
 /* One per process; static because error recovery must find it intact. */
 static Worker me;
 
+pg_noreturn static void worker_leave(RmsyncExit why);
+pg_noreturn static void worker_die(void);
+
 static void
 worker_at_exit(int code, Datum arg)
 {
@@ -67,7 +70,7 @@ worker_at_exit(int code, Datum arg)
 }
 
 static void
-pg_attribute_noreturn() worker_leave(RmsyncExit why)
+worker_leave(RmsyncExit why)
 {
 	me.why = why;
 	if (me.engine)
@@ -190,7 +193,7 @@ worker_create_engine(void)
  * no commit may wait for a standby, as nothing would interrupt that.
  */
 static void
-pg_attribute_noreturn() worker_die(void)
+worker_die(void)
 {
 	ProcDiePending = false;
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
