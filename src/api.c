@@ -297,7 +297,7 @@ run_engine(RmsyncEngine *engine, int64 max_items)
 Datum
 rmsync_run_sql(PG_FUNCTION_ARGS)
 {
-	int64 max_items = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
+	volatile int64 max_items = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	RmsyncEngine *volatile engine = NULL;
 	RmsyncEngineStat stat;
 	StringInfoData buf;
