@@ -63,6 +63,7 @@ OBJS = \
 	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
+	src/store_outcome.o \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \

@@ -88,7 +88,8 @@ struct RmsyncEngine
 	int			nleases;
 	EngineJob  *current;		/* being recorded: blamed for an error */
 	RmsyncLane *loading;		/* being loaded: blamed for an error */
-	bool		careful;		/* after an error: one job per transaction */
+	int			careful;		/* after an error: so many transactions are for
+								 * one job each */
 	uint64		random_state;
 	RmsyncEngineStat stat;
 };

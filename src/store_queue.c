@@ -28,7 +28,9 @@ rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected
 
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+		SPIPlanPtr prepared =
+			SPI_prepare_cursor(plan->sql, plan->nargs, plan->types,
+							   plan->generic ? CURSOR_OPT_GENERIC_PLAN : 0);
 
 		if (prepared == NULL)
 			elog(ERROR, "could not prepare statement: %s",
@@ -219,15 +221,15 @@ rmsync_store_next_due(void)
 	return (TimestampTz) rmsync_spi_int64(0, 1, 0);
 }
 
-static void
+/* Reads a row; false if it is of a type nobody knows. */
+static bool
 read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 {
-	char *type = rmsync_spi_text(cxt, i, 2);
-	int code = rmsync_item_type_parse(type);
+	int code = rmsync_item_type_parse(rmsync_spi_text(cxt, i, 2));
 
-	if (code < 0)
-		elog(ERROR, "unrecognized item type \"%s\" in rmsync.sync_queue", type);
 	row->queue_id = rmsync_spi_int64(i, 1, 0);
+	if (code < 0)
+		return false;
 	row->type = (RmsyncItemType) code;
 	row->item_id = rmsync_spi_text(cxt, i, 3);
 	row->notebook_uuid = rmsync_spi_text(cxt, i, 4);
@@ -237,6 +239,23 @@ read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 	row->attempt = rmsync_spi_int(i, 8, 0);
 	row->forced = rmsync_spi_bool(i, 9);
 	row->created_at = (TimestampTz) rmsync_spi_int64(i, 10, 0);
+	return true;
+}
+
+/* No function of ours writes such a row, but it must not stop its lane. */
+static void
+refuse_row(int64 queue_id)
+{
+	static RmsyncPlan plan = { "UPDATE rmsync.sync_queue SET status = 'failed',"
+							   " error_code = 'invalid_data',"
+							   " error_message = 'unrecognized item type',"
+							   " updated_at = pg_catalog.now() WHERE id = $1",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
+
+	values[0] = Int64GetDatum(queue_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
 #define ROW_COLUMNS \
@@ -281,26 +300,14 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 	}
 	*rows = MemoryContextAllocZero(cxt, sizeof(RmsyncQueueRow) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
-		read_row(cxt, i, &(*rows)[i]);
+	{
+		if (read_row(cxt, i, &(*rows)[i]))
+			continue;
+		refuse_row((*rows)[i].queue_id);
+		return rmsync_store_ready(cxt, lane_id, priority, seq, notebook, limit,
+								  rows);
+	}
 	return (int) n;
-}
-
-bool
-rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item)
-{
-	static RmsyncPlan plan = {
-		"DELETE FROM rmsync.sync_queue WHERE lane_id = $1 AND item_type = $2"
-		" AND item_id = $3 AND version = $4",
-		4,
-		{ INT8OID, TEXTOID, TEXTOID, INT8OID }
-	};
-	Datum values[4];
-
-	values[0] = Int64GetDatum(lane_id);
-	values[1] = CStringGetTextDatum(rmsync_item_type_name(item->type));
-	values[2] = CStringGetTextDatum(item->id);
-	values[3] = Int64GetDatum(item->version);
-	return rmsync_plan_run(&plan, values, NULL, SPI_OK_DELETE) > 0;
 }
 
 void
