@@ -72,6 +72,7 @@ OBJS = \
 	src/store_config.o \
 	src/store_item.o \
 	src/store_oauth.o \
+	src/store_outcome.o \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \

@@ -30,7 +30,7 @@
 #include "txn.h"
 
 /* Results wait at most this long, or until this many are there. */
-#define FLUSH_US 5000
+#define FLUSH_US 20000
 #define FLUSH_JOBS 128
 
 int64
@@ -229,7 +229,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
 	rmsync_engine_refresh_stored(engine);
-	engine->careful = false;
+	if (engine->careful > 0)
+		engine->careful--;
 	return true;
 }
 
@@ -392,7 +393,9 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	}
 	engine->current = NULL;
 	engine->loading = NULL;
-	engine->careful = true;
+
+	/* outcomes are written together: which one was it? */
+	engine->careful = engine->nended + engine->ncommitting + 1;
 	engine->due_dirty = true;
 }
 

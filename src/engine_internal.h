@@ -93,7 +93,8 @@ struct RmsyncEngine
 	EngineJob  *current;		/* being recorded: blamed for an error */
 	RmsyncLane *loading;		/* being loaded: blamed for an error */
 	bool		abandoned;		/* the transport is no longer to be used */
-	bool		careful;		/* after an error: one job per transaction */
+	int			careful;		/* after an error: so many transactions are for
+								 * one job each */
 	bool		after_crash;	/* of a former worker */
 	bool		has_suspects;	/* as of the last look */
 	RmsyncLane *suspect_lane;	/* has a suspect that could run now */

@@ -367,7 +367,7 @@ rmsync_engine_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_mutable_iter iter;
 	int visited = 0;
-	int max = engine->careful ? 1 : LOAD_LANES;
+	int max = engine->careful > 0 ? 1 : LOAD_LANES;
 
 	if (engine->suspect_lane != NULL)
 	{

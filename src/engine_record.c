@@ -117,8 +117,6 @@ static void
 record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			   int64 now_us)
 {
-	int64 lane_id = ejob->lane->lane_id;
-
 	write_ledger(ejob, item);
 	if (item->version == 0 || item->recorded)
 		return;
@@ -128,7 +126,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			return;
 		case RMSYNC_OUT_SUCCESS:
 		case RMSYNC_OUT_SKIPPED:
-			item->stays = !rmsync_store_queue_done(lane_id, item);
+			rmsync_store_queue_done(item);
 			rmsync_store_log(ejob->job.lane, item,
 							 item->outcome == RMSYNC_OUT_SUCCESS ? "success"
 																 : "skipped",
@@ -136,7 +134,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 							 duration_ms(ejob, now_us));
 			break;
 		case RMSYNC_OUT_WAIT:
-			item->stays = !rmsync_store_queue_done(lane_id, item);
+			rmsync_store_queue_done(item);
 			break;
 		case RMSYNC_OUT_ITEM_ERROR:
 			record_item_error(engine, ejob, item,
@@ -164,8 +162,10 @@ record_lost(EngineJob *ejob)
 
 	for (int i = 0; i < job->nsiblings; i++)
 	{
-		if (job->siblings[i].lost)
-			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
+		if (!job->siblings[i].lost)
+			continue;
+		rmsync_store_flush();
+		rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
 	}
 }
 
@@ -356,6 +356,8 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	}
 	record_lost(ejob);
 	record_lane(engine, ejob, now_us);
+	if (engine->careful > 0)
+		rmsync_store_flush();
 	engine->current = NULL;
 }
 
@@ -372,6 +374,8 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
+	if (engine->careful > 0)
+		rmsync_store_flush();
 	engine->current = NULL;
 }
 
@@ -385,19 +389,21 @@ rmsync_engine_record(RmsyncEngine *engine, int64 now_us)
 	dlist_iter iter;
 	bool durable = false;
 
+	rmsync_store_forget();
 	dlist_foreach(iter, &engine->committing)
 	{
 		record_commit(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 		durable = true;
-		if (engine->careful)
+		if (engine->careful > 0)
 			return durable;
 	}
 	dlist_foreach(iter, &engine->ended)
 	{
 		record_job(engine, dlist_container(EngineJob, node, iter.cur), now_us);
-		if (engine->careful)
+		if (engine->careful > 0)
 			break;
 	}
+	rmsync_store_flush();
 	return durable;
 }
 
@@ -499,10 +505,10 @@ rmsync_engine_recorded(RmsyncEngine *engine)
 	{
 		dlist_push_tail(&going, dlist_pop_head_node(&engine->committing));
 		engine->ncommitting--;
-		if (engine->careful)
+		if (engine->careful > 0)
 			break;
 	}
-	if (!engine->careful || dlist_is_empty(&going))
+	if (engine->careful == 0 || dlist_is_empty(&going))
 	{
 		while (!dlist_is_empty(&engine->ended))
 		{
@@ -512,7 +518,7 @@ rmsync_engine_recorded(RmsyncEngine *engine)
 
 			engine->nended--;
 			finish_job(engine, ejob);
-			if (engine->careful)
+			if (engine->careful > 0)
 				break;
 		}
 	}

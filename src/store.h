@@ -3,8 +3,8 @@
  * store.h
  *	  Everything the engine reads from and writes to the database.
  *
- * store_queue.c, store_item.c, store_record.c, store_config.c and store_oauth.c
- * hold all SQL of the C code, as saved plans with parameters.  Every function runs between
+ * The files store_*.c hold all SQL of the C code, as saved plans with
+ * parameters.  Every function runs between
  * rmsync_txn_begin and rmsync_txn_end and may throw database errors; none
  * does I/O of another kind.  Results are allocated in the memory context
  * passed in.
@@ -26,6 +26,7 @@ typedef struct RmsyncPlan
 	int			nargs;
 	Oid			types[20];
 	SPIPlanPtr	plan;
+	bool		generic;		/* never plan for the parameters at hand */
 } RmsyncPlan;
 
 /*
@@ -120,9 +121,6 @@ extern void rmsync_store_lock_crashes(void);
  */
 extern int	rmsync_store_blame_crash(const int64 *ids, int n, bool one_job);
 
-/* Removes a finished row; false if a newer version came in meanwhile. */
-extern bool rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item);
-
 /*
  * Lets a row sleep, or marks it failed.  With "any_version" also if a newer
  * version came in (unknown outcomes must be waited for).
@@ -155,18 +153,23 @@ extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
 										 RmsyncSibling **siblings,
 										 int *nsiblings);
 
-/* ---- store_record.c ---- */
+/* ---- store_outcome.c ---- */
 
-/* Writes or removes the ledger row of an item as item->ledger says. */
+/*
+ * These three gather; rmsync_store_flush writes what was gathered, which must
+ * happen in the same transaction.  An item may be in the ledger's part only
+ * once.
+ */
+
+/* The ledger row of an item as item->ledger says; removed if not "exists". */
 extern void rmsync_store_ledger(const RmsyncLaneInfo *lane,
 								const RmsyncItem *item, const char *status);
 
 /*
- * The object of a page is gone: empties its ledger row, if it stands in that
- * notebook, and queues the page.
+ * The removal of a finished row.  Sets item->stays, when it is written: true
+ * if a newer version came in meanwhile.
  */
-extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
-							  const char *notebook_uuid, const char *page_id);
+extern void rmsync_store_queue_done(RmsyncItem *item);
 
 /* One row of sync_log. */
 extern void rmsync_store_log(const RmsyncLaneInfo *lane,
@@ -174,6 +177,20 @@ extern void rmsync_store_log(const RmsyncLaneInfo *lane,
 							 const char *operation, const char *code,
 							 const char *message, int requests,
 							 int duration_ms);
+
+extern void rmsync_store_flush(void);
+
+/* After an error: what was gathered is not to be written. */
+extern void rmsync_store_forget(void);
+
+/* ---- store_record.c ---- */
+
+/*
+ * The object of a page is gone: empties its ledger row, if it stands in that
+ * notebook, and queues the page.
+ */
+extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
+							  const char *notebook_uuid, const char *page_id);
 
 extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 								const char *message, const RmsyncItem *item);
