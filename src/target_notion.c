@@ -46,7 +46,6 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_SAVE_REMOTE] = &discover,
 	[NOTION_NOTEBOOK] = &notebook,
 	[NOTION_FIND] = &notebook,
-	[NOTION_FIND_TRASH] = &notebook,
 	[NOTION_EXTRA] = &notebook,
 	[NOTION_INTENT] = &notebook,
 	[NOTION_CREATE] = &notebook,

@@ -171,9 +171,8 @@ typedef enum NotionState
 
 	/* notion_notebook.c */
 	NOTION_NOTEBOOK,			/* -> ARCHIVE, FIND, LIST, WORK, FINISH */
-	NOTION_FIND,				/* query by marker -> FIND_TRASH, EXTRA, INTENT,
-								 * ARCHIVE */
-	NOTION_FIND_TRASH,			/* query in trash -> INTENT, FINISH */
+	NOTION_FIND,				/* query by marker -> EXTRA, INTENT,
+								 * SAVE_NOTEBOOK, ARCHIVE, FINISH */
 	NOTION_EXTRA,				/* trash doubles -> SAVE_NOTEBOOK, ARCHIVE */
 	NOTION_INTENT,				/* commit -> CREATE */
 	NOTION_CREATE,				/* POST page -> SAVE_NOTEBOOK */

@@ -449,7 +449,9 @@ sub all_problems_of
 		(map { "ledger: user $_->{user_id}, $_->{item_type} $_->{item_id}: $_->{status}" } @{
 			$self->rows("SELECT r.user_id, r.item_type, r.item_id, r.status FROM rmsync.sync_records r
 				WHERE r.user_id IN ($list) AND (r.status <> 'success' OR r.intent IS NOT NULL)
-				AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)") }),
+				AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)
+				AND (r.intent IS NOT NULL OR NOT EXISTS (SELECT FROM pages p WHERE p.page_uuid = r.item_id
+					AND (p.ocr_status <> 'completed' OR p.ocr_text IS NULL)))") }),
 		(map { "the stand-in failed: $_" } @{ $self->{fake}->get('/_stats')->{bugs} }));
 }
 

@@ -4,11 +4,13 @@
 #
 #	use RmsyncRandom;
 #	my $t = RmsyncRandom->new;
-#	$t->live($seed, $steps) foreach 1 .. 20;
+#	$t->live($steps, 1 .. 5);
 #
 # A seed has two users of its own, so that a run needs one server and one
-# stand-in.  It repeats the changes of the host and what is chosen, not the
-# moments: what a user finds in Notion depends on what has been delivered.
+# stand-in, and some can live side by side, each a step at a time.  It repeats
+# the changes of the host and what is chosen, not the moments: what a user finds
+# in Notion depends on what has been delivered, and crashes concern all that
+# live.
 #
 # What a user did to our objects in Notion is seen when the item is written
 # next, and only then: rmsync looks where it has something to do.  Notebooks in
@@ -39,8 +41,7 @@ my %conf = (
 	'rmsync.backoff_scale' => '0.003',
 	'rmsync.http_timeout' => '700ms',
 	'rmsync.mass_delete_guard' => '1',
-	'restart_after_crash' => 'on',
-	'fsync' => 'on');
+	'restart_after_crash' => 'on');
 
 sub new
 {
@@ -50,8 +51,7 @@ sub new
 		fake => [ '--rate', 0, '--query-lag', 0.05 ],
 		conf => { %conf, %{ $opt{conf} // {} } });
 
-	$self->{next_user} = 1;
-	$self->{next_id} = 0;
+	$self->{shared} = { crashes => 0 };
 	return $self;
 }
 
@@ -95,7 +95,8 @@ sub weighted
 
 sub fresh
 {
-	return ++shift->{next_id};
+	my ($self) = @_;
+	return $self->{seed} * 10_000 + ++$self->{count};
 }
 
 # ---------------------------------------------------------------- the host
@@ -104,7 +105,7 @@ sub fresh
 sub sql
 {
 	my ($self, $sql) = @_;
-	my $psql = $self->{psql} or return $self->SUPER::sql($sql);
+	my $psql = $self->{shared}{psql} or return $self->SUPER::sql($sql);
 	my $answer = '';
 
 	local $SIG{PIPE} = 'IGNORE';
@@ -132,7 +133,7 @@ sub open_psql
 	$psql{pid} = open2($psql{out}, $psql{in}, 'sh', '-c', 'exec "$0" "$@" 2>&1', 'psql', '-XAtq', '-d',
 		$self->node->connstr('postgres'));
 	$psql{in}->autoflush(1);
-	$self->{psql} = \%psql;
+	$self->{shared}{psql} = \%psql;
 	$self->sql('SET client_min_messages = warning');
 	return;
 }
@@ -140,7 +141,7 @@ sub open_psql
 sub close_psql
 {
 	my ($self) = @_;
-	my $psql = delete $self->{psql} or return;
+	my $psql = delete $self->{shared}{psql} or return;
 
 	local $SIG{PIPE} = 'IGNORE';
 	close $psql->{in};
@@ -224,15 +225,12 @@ sub page_text_sql
 sub page_sql
 {
 	my ($self, $book, $page) = @_;
-	my $n = $self->fresh + 100_000;
+	my $n = $self->fresh;
 	my $text = RmsyncNotion::quote($page->{text});
 
 	$page->{uuid} = sprintf('dddddddd-0000-4000-8000-%012d', $n);
-	return "WITH b AS (SELECT max(id) AS id FROM notebooks WHERE notebook_uuid = '$book->{uuid}'),
-		p AS (SELECT test.add_page(b.id, $n, $text) AS id FROM b)
-		SELECT id FROM p;
-		UPDATE pages SET page_uuid = '$page->{uuid}'
-		WHERE page_uuid = test.page_uuid((SELECT max(id) FROM notebooks WHERE notebook_uuid = '$book->{uuid}'), $n)";
+	return "UPDATE pages SET page_uuid = '$page->{uuid}'
+		WHERE id = (SELECT test.add_page(max(id), 1000000 + $n, $text) FROM notebooks WHERE notebook_uuid = '$book->{uuid}')";
 }
 
 # What the host does.  Each answers what it is called, and SQL; nothing if it
@@ -419,8 +417,13 @@ sub host_step
 
 	foreach my $i (1 .. $count)
 	{
-		my $what = $self->weighted(map { $_ => $host{$_}[0] } keys %host);
-		my ($name, @more) = $host{$what}[1]->($self);
+		my ($name, @more);
+		foreach my $try (1 .. 5)
+		{
+			my $what = $self->weighted(map { $_ => $host{$_}[0] } keys %host);
+			($name, @more) = $host{$what}[1]->($self);
+			last if defined $name;
+		}
 		next unless defined $name;
 		push @told, $name;
 		push @sql, @more;
@@ -433,13 +436,34 @@ sub host_step
 
 # -------------------------------------------------- the user in front of Notion
 
-sub is_quiet
+# A comment on every other toggle, now that nothing is under way: whether it is
+# there later shows whether the toggle was kept.
+sub add_comments
 {
-	my ($self, $user) = @_;
+	my ($self) = @_;
 
-	return $self->sql("SELECT NOT EXISTS (SELECT FROM rmsync.sync_intake WHERE user_id = $user)
-		AND NOT EXISTS (SELECT FROM rmsync.sync_queue WHERE user_id = $user)
-		AND NOT EXISTS (SELECT FROM rmsync.integration_configs WHERE user_id = $user AND reconcile_wanted)") eq 't';
+	$self->{comments} = [];
+	foreach my $user (@{ $self->{mine} })
+	{
+		my %book = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
+		foreach my $at ($self->pages($user))
+		{
+			my $book = $book{ $at->{marker} } or next;
+			my %page = map { $_->{uuid} => $_ } @{ $book->{pages} };
+			foreach my $toggle (@{ $at->{blocks} })
+			{
+				my ($uuid) = ($toggle->{href} // '') =~ m{/p/([^/?]+)\?rm=};
+				my $page = $page{ $uuid // '' } or next;
+				next if $self->{restored}{ $at->{id} } || $self->{restored}{ $toggle->{id} };
+				push @{ $self->{comments} },
+				  { id => $toggle->{id}, book => $book->{uuid}, in => $book->{touched}, lost => $book->{lost},
+					page => $uuid, touched => $page->{touched} };
+			}
+		}
+	}
+	$self->notion(map { { cmd => 'comment', id => $_->{id}, text => 'a comment' } } @{ $self->{comments} })
+	  if @{ $self->{comments} };
+	return;
 }
 
 # A book that is at Notion: the model's, and the stand-in's page.
@@ -527,21 +551,8 @@ my %user = (
 		my $at = $where == 0 || !@{ $page->{blocks} } ? 'start' : $where == 1 ? 'end'
 		  : { after => $page->{blocks}[ $#{ $page->{blocks} } / 2 ]{id} };
 		$self->notion({ cmd => 'user_block', parent => $page->{id}, text => $text, position => $at });
-		push @{ $self->{own} }, { text => $text, book => $book->{uuid}, lost => $book->{lost} };
+		push @{ $self->{own} }, { text => $text, on => $page->{id}, book => $book->{uuid}, lost => $book->{lost} };
 		return "adds \"$text\" to $book->{name}";
-	} ],
-	comment => [ 8, sub {
-		my ($self) = @_;
-		my $user = $self->one_of(@{ $self->{mine} });
-		my ($book, undef, $toggle, $page) = $self->toggle_there;
-		return unless $book;
-		my $quiet = !$book->{dirty} && !$page->{blank} && $self->is_quiet($book->{user});
-		$self->notion({ cmd => 'comment', id => $toggle->{id}, text => 'a comment' });
-		push @{ $self->{comments} },
-		  { id => $toggle->{id}, book => $book->{uuid}, in => $book->{touched}, lost => $book->{lost},
-			page => $page->{uuid}, touched => $page->{touched} }
-		  if $quiet;
-		return "comments on page $page->{uuid} of $book->{name}" . ($quiet ? '' : ' while it is under way');
 	} ],
 	rename_column => [ 1.5, sub {
 		my ($self) = @_;
@@ -582,7 +593,10 @@ sub user_step
 my @silent = qw(close_before_read close reset hang commit_close commit_reset commit_hang commit_500 commit_503
   commit_502_html commit_504 reject_500 reject_503 reject_503_db reject_504 reject_502_html truncated_json
   short_body empty_200);
-my @told = qw(commit_503_guidance 529 409 edge_403_html rate_429 rate_429:public_api_space_request_rate_limit);
+my @told = qw(commit_503_guidance 409 edge_403_html);
+
+# After these a connection is paced: it takes its time from then on.
+my @slow = qw(529 rate_429 rate_429:public_api_space_request_rate_limit rate_429:public_api_endpoint_rate_limit);
 my @requests = (
 	{ method => 'POST', path => '^/v1/pages$' },
 	{ method => 'PATCH', path => '/children$' },
@@ -597,7 +611,8 @@ my @requests = (
 sub fault_step
 {
 	my ($self) = @_;
-	my $fault = $self->one_of(@silent, @silent, @told);
+	my $slow = $self->chance(4) && $self->{slowed}++ == 0;
+	my $fault = $self->one_of($slow ? @slow : (@silent, @silent, @told));
 	my $match = $self->one_of(@requests);
 	my $user = $self->one_of(@{ $self->{mine} });
 	my $times = 1 + $self->dice(2);
@@ -626,7 +641,7 @@ sub reconnect
 }
 
 my %process = (
-	term => [ 10, sub {
+	term => [ 2, sub {
 		my ($self) = @_;
 		my ($pid) = $self->worker;
 		return 'no worker to end' unless $pid;
@@ -641,7 +656,7 @@ my %process = (
 		kill 'KILL', $pid;
 		$self->lost_session;
 		$self->reconnect;
-		$self->{crashes}++;
+		$self->{shared}{crashes}++;
 		return 'a worker is killed';
 	} ],
 	stop => [ 1, sub {
@@ -650,24 +665,10 @@ my %process = (
 		$self->node->stop('immediate');
 		$self->node->start;
 		$self->open_psql;
-		$self->{crashes}++;
+		$self->{shared}{crashes}++;
 		return 'the server is stopped at once, and started';
 	} ],
-	trigger => [ 8, sub {
-		my ($self) = @_;
-		my $user = $self->one_of(@{ $self->{mine} });
-		$self->sql("SELECT rmsync_trigger('notion', user_id => $user)");
-		return "user $user asks for a synchronization";
-	} ],
-	off_and_on => [ 4, sub {
-		my ($self) = @_;
-		my $user = $self->one_of(@{ $self->{mine} });
-		my $on = $self->{off}{$user};
-		$self->sql('SELECT rmsync_' . ($on ? 'enable' : 'disable') . "($user, 'notion')");
-		$self->{off}{$user} = !$on;
-		return "user $user switches the connection " . ($on ? 'on' : 'off');
-	} ],
-	down => [ 4, sub {
+	down => [ 2, sub {
 		my ($self) = @_;
 		my $mode = $self->one_of(qw(close 503));
 		$self->notion({ cmd => 'down', mode => $mode, seconds => 0.3 });
@@ -700,15 +701,31 @@ sub process_step
 	return $process{$what}[1]->($self);
 }
 
+sub owner_step
+{
+	my ($self) = @_;
+	my $user = $self->one_of(@{ $self->{mine} });
+
+	if ($self->chance(70))
+	{
+		$self->sql("SELECT rmsync_trigger('notion', user_id => $user)");
+		return "user $user asks for a synchronization";
+	}
+	my $on = $self->{off}{$user};
+	$self->sql('SELECT rmsync_' . ($on ? 'enable' : 'disable') . "($user, 'notion')");
+	$self->{off}{$user} = !$on;
+	return "user $user switches the connection " . ($on ? 'on' : 'off');
+}
+
 # Lets the workers do something: some more requests, or there is nothing to do.
 sub work_step
 {
 	my ($self) = @_;
-	my $want = $self->arrived + 1 + $self->dice(12);
-	my $until = time + 0.25;
+	my $want = $self->arrived + 1 + $self->dice(20);
+	my $until = time + 0.2;
 
 	usleep(10_000) while time < $until && $self->arrived < $want;
-	return 'some work is done';
+	return;
 }
 
 # ----------------------------------------------------------------- the judge
@@ -721,8 +738,8 @@ sub quiet
 
 	foreach my $user (@{ $self->{mine} })
 	{
-		push @open, "user $user: work is left after 90 s"
-		  unless $self->sql("CALL rmsync_wait('90 s', $user)") eq 't';
+		push @open, "user $user: work is left after 3 minutes"
+		  unless $self->sql("CALL rmsync_wait('3 minutes', $user)") eq 't';
 	}
 	my $list = join(',', @{ $self->{mine} });
 	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
@@ -749,10 +766,9 @@ sub undo_restores
 # Comments on toggles nobody had a reason to replace, and blocks of the user's.
 sub losses
 {
-	my ($self, $before_force) = @_;
+	my ($self, $forced) = @_;
 	my %books = map { $_->{uuid} => $_ } @{ $self->{books} };
 	my %there = map { $_->{id} => 1 } map { @{ $_->{blocks} } } map { $self->pages($_) } @{ $self->{mine} };
-	my ($comments, $own) = (0, 0);
 	my @lost;
 
 	foreach my $comment (@{ $self->{comments} })
@@ -766,20 +782,19 @@ sub losses
 		  || $book->{lost} != $comment->{lost}
 		  || $book->{touched} != $comment->{in}
 		  || $page->{touched} != $comment->{touched}
-		  || $book->{dirty} && !$before_force;
-		$comments++;
+		  || $book->{dirty} && $forced;
+		$self->{kept}++;
 		push @lost, "a comment on page $page->{uuid} of $book->{name}, which was not touched, is lost"
 		  unless $there{ $comment->{id} };
 	}
 	foreach my $block (@{ $self->{own} })
 	{
 		my $book = $books{ $block->{book} };
-		next if $book->{deleted} || $book->{gone} || $book->{lost} != $block->{lost};
-		$own++;
+		next if $book->{deleted} || $book->{gone} || $book->{lost} != $block->{lost} || $self->{restored}{ $block->{on} };
+		$self->{kept}++;
 		push @lost, "\"$block->{text}\" in $book->{name} is lost"
 		  unless @{ $self->notion({ cmd => 'find', text => $block->{text} })->{ids} };
 	}
-	$self->{checked} = "$comments comments and $own blocks of users";
 	return @lost;
 }
 
@@ -810,8 +825,8 @@ sub wrong_boxes
 	return @wrong;
 }
 
-# The first ends with what is wrong before what users have done in Notion is
-# made good, the second with all that is wrong.
+# All that is wrong; first in notebooks that must be right by themselves, then in
+# all of them, when what users have done to our objects is made good.
 sub judge
 {
 	my ($self) = @_;
@@ -821,7 +836,7 @@ sub judge
 
 	return map { "not quiet: $_" } @problems if @problems;
 	$self->undo_restores;
-	@problems = $self->losses(1);
+	@problems = $self->losses;
 	foreach my $problem (map { $self->problems_of($_) } @mine)
 	{
 		push @problems, $problem
@@ -841,80 +856,128 @@ sub judge
 		return map { "not quiet after the trigger: $_" } @problems if @problems;
 		$self->undo_restores;
 	}
-	return ((map { $self->all_problems_of($_), $self->wrong_boxes($_) } @mine), $self->losses(0));
+	return ((map { $self->all_problems_of($_), $self->wrong_boxes($_) } @mine), $self->losses(1));
 }
 
-# ------------------------------------------------------------------- a life
+# ------------------------------------------------------------------ lives
 
+# A life as it begins: two users with two notebooks each.
 sub begin
 {
 	my ($self, $seed) = @_;
-	my @mine = ($self->{next_user}, $self->{next_user} + 1);
+	my @mine = (2 * $seed - 1, 2 * $seed);
+	my $life = bless {
+		%$self,
+		seed => $seed,
+		mine => \@mine,
+		dice => ($seed * 2654435761 + 12345) % 2**31,
+		log => [],
+		(map { $_ => [] } qw(books own comments trashed early)),
+		(map { $_ => {} } qw(restored off columns)),
+		kept => 0 },
+	  ref $self;
 
-	$self->{next_user} += 2;
-	$self->{mine} = \@mine;
-	$self->{dice} = ($seed * 2654435761 + 12345) % 2**31;
-	$self->dice(1) foreach 1 .. 5;
-	$self->{$_} = [] foreach qw(books own comments trashed);
-	$self->{$_} = {} foreach qw(restored off columns);
-	$self->add_users(\@mine);
-	$self->{columns}{$_} = { map { $_ => 1 } qw(Name Path Tags Pages Status), 'Last Modified', 'Synced At' } foreach @mine;
-	$self->notion({ cmd => 'faults', seed => $seed }, { cmd => 'latency', seconds => 0.001, jitter => 0.015 });
+	$life->dice(1) foreach 1 .. 5;
+	$life->add_users(\@mine);
+	foreach my $user (@mine)
+	{
+		$life->{columns}{$user} = { map { $_ => 1 } qw(Name Path Tags Pages Status), 'Last Modified', 'Synced At' };
+		$life->{connected}{$user} = 1;
+	}
 	foreach my $user (@mine, @mine)
 	{
-		my $book = $self->make_book($user);
-		$self->sql(join(";\n", 'BEGIN', $self->book_sql($book, 3 + $self->dice(6)), 'COMMIT'));
+		my $book = $life->make_book($user);
+		$life->sql(join(";\n", 'BEGIN', $life->book_sql($book, 3 + $life->dice(6)), 'COMMIT'));
 	}
-	$self->connect($_, $self->chance(25) ? (page_order => 'newest_first') : ()) foreach @mine;
+	$life->connect($_, $life->chance(25) ? (page_order => 'newest_first') : ()) foreach @mine;
+	return $life;
+}
+
+sub step
+{
+	my ($self, $n) = @_;
+	my $what = $self->weighted(host => 74, user => 16, fault => 8, owner => 2);
+	my $method = "${what}_step";
+
+	push @{ $self->{log} }, sprintf('%3d. %s', $n, $self->$method);
 	return;
 }
 
-# Lives one seed through; passes if it ends well.
-sub live
+# Passes if a life has ended well.
+sub judged
 {
-	my ($self, $seed, $steps) = @_;
-	my $start = time;
-	my $since = $self->arrived;
-	my @log;
-	my %took;
-	my @problems;
+	my ($self, $steps, $trouble) = @_;
+	my @problems = map { "half-way: $_" } @{ $self->{early} };
+	push @problems, "the test itself: $trouble" if $trouble;
 
-	$self->open_psql unless $self->{psql};
-	$self->{crashes} = 0;
-	$self->{checked} = 'nothing';
-	$self->begin($seed);
-	my $ended = eval {
-		foreach my $step (1 .. $steps)
-		{
-			my $what = $self->weighted(host => 66, user => 13, fault => 7, work => 10, process => 3);
-			my $method = "${what}_step";
-			my $at = time;
-			push @log, sprintf('%3d. %s', $step, $self->$method);
-			$took{$what} += time - $at;
-		}
-		$self->notion({ cmd => 'clear' });
-		$self->sql("SELECT rmsync_enable($_, 'notion')") foreach grep { $self->{off}{$_} } @{ $self->{mine} };
-		my $at = time;
-		@problems = $self->judge;
-		$took{judge} = time - $at;
-		1;
-	};
-	push @problems, "the test itself: $@" unless $ended;
-	$self->notion({ cmd => 'clear' });
-
-	my $requests = $self->arrived - $since;
-	note(sprintf('seed %s: %.1f s, %d requests, %d crashes, %s kept', $seed, time - $start, $requests,
-			$self->{crashes}, $self->{checked}));
-	note(join(', ', map { sprintf('%s %.1f s', $_, $took{$_}) } sort keys %took));
-	note(encode_utf8($_)) foreach @log;
-	ok(!@problems, "seed $seed, $steps steps: Notion equals the source");
+	@problems = eval { $self->judge } unless @problems;
+	push @problems, "the test itself: $@" if $@;
+	my @log = map { encode_utf8($_) } @{ $self->{log} };
+	note("seed $self->{seed}: ", scalar(map { $self->arrivals(user => "user$_") } @{ $self->{mine} }),
+		" requests, $self->{kept} comments and blocks of users kept");
+	note($_) foreach @log;
+	ok(!@problems, "seed $self->{seed}, $steps steps: Notion equals the source");
 	if (@problems)
 	{
-		diag("seed $seed; the last of $steps steps:");
-		diag(encode_utf8($_)) foreach @log[ (@log > 25 ? -25 : 0) .. -1 ];
+		diag("seed $self->{seed}, the last of $steps steps:");
+		diag($_) foreach @log[ (@log > 25 ? -25 : 0) .. -1 ];
 		diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
 	}
 	return !@problems;
+}
+
+sub switch_on
+{
+	my ($self) = @_;
+
+	$self->sql("SELECT rmsync_enable($_, 'notion')") foreach grep { delete $self->{off}{$_} } @{ $self->{mine} };
+	return;
+}
+
+# Lives some seeds through, side by side; answers the seeds that did not end
+# well.
+sub live
+{
+	my ($self, $steps, @seeds) = @_;
+	my $start = time;
+	my @lives;
+
+	$self->{dice} = $seeds[0];
+	$self->open_psql unless $self->{shared}{psql};
+	$self->notion({ cmd => 'faults', seed => $seeds[0] }, { cmd => 'latency', seconds => 0.001, jitter => 0.015 });
+	eval {
+		push @lives, $self->begin($_) foreach @seeds;
+		foreach my $step (1 .. $steps)
+		{
+			if ($step == 1 || $step == int($steps / 2))
+			{
+				foreach my $life (@lives)
+				{
+					$life->switch_on;
+					push @{ $life->{early} }, $life->quiet, $life->losses;
+					$life->add_comments;
+				}
+			}
+			$_->step($step) foreach @lives;
+			if ($self->chance(3))
+			{
+				my $told = $self->process_step;
+				push @{ $_->{log} }, "     $told" foreach @lives;
+			}
+			$self->work_step if $self->chance(40);
+		}
+	};
+	my $trouble = $@;
+	my $lived = time;
+	eval {
+		$self->notion({ cmd => 'clear' });
+		$_->switch_on foreach @lives;
+	};
+	my @failed = grep { !$_->judged($steps, $trouble) } @lives;
+	note(sprintf('seeds %s: lived %.0f s, judged %.0f s, %d crashes so far', join(' ', @seeds), $lived - $start,
+			time - $lived, $self->{shared}{crashes}));
+	ok(!$trouble || @lives, 'the lives began') or diag($trouble);
+	return map { $_->{seed} } @failed;
 }
 
 1;

@@ -16,9 +16,14 @@ my $seeds = $ENV{RMSYNC_SOAK_SEEDS} // 20;
 my $from = $ENV{RMSYNC_SOAK_FROM} // 1;
 my $steps = $ENV{RMSYNC_SOAK_STEPS} // 200;
 
+# So many live side by side: more lanes at once, and less waiting in all.
+my $side_by_side = 10;
+
 my $t = RmsyncRandom->new;
 my $start = time;
-my @failed = grep { !$t->live($_, $steps) } $from .. $from + $seeds - 1;
+my @seeds = $from .. $from + $seeds - 1;
+my @failed;
+push @failed, $t->live($steps, splice(@seeds, 0, $side_by_side)) while @seeds;
 
 note(sprintf('%d seeds in %.0f s, %d requests', $seeds, time - $start, $t->arrived));
 diag('seeds that failed: ' . join(' ', @failed)) if @failed;
