@@ -9,17 +9,22 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_adopt.o \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
 	src/api_markdown.o \
+	src/api_oauth.o \
 	src/api_preview.o \
 	src/api_process.o \
+	src/api_webhook.o \
 	src/credentials.o \
 	src/dbhook.o \
 	src/engine.o \
 	src/engine_job.o \
 	src/engine_load.o \
+	src/engine_oauth.o \
 	src/engine_record.o \
+	src/engine_suspect.o \
 	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \
@@ -48,6 +53,7 @@ OBJS = \
 	src/notion_discover.o \
 	src/notion_ledger.o \
 	src/notion_notebook.o \
+	src/notion_oauth.o \
 	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
@@ -57,12 +63,16 @@ OBJS = \
 	src/notion_text.o \
 	src/notion_write.o \
 	src/ratelimit.o \
+	src/recorder.o \
 	src/retry.o \
 	src/rmsync.o \
+	src/secret_file.o \
 	src/shmem.o \
 	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
+	src/store_oauth.o \
+	src/store_outcome.o \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \

@@ -89,3 +89,63 @@ AS $$
 	SELECT count(*)::int FROM old
 $$;
 COMMENT ON FUNCTION rmsync.give_up(int) IS 'marks as failed what an unreachable connection could not deliver for too long';
+
+-- Quarantines a row.  Where all rows of a notebook travel together and one of
+-- them is quarantined already, it is the notebook: the others would bring the
+-- server down one by one.
+CREATE FUNCTION rmsync.quarantine(culprit rmsync.sync_queue) RETURNS int
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH bad AS (
+		UPDATE rmsync.sync_queue q SET status = 'failed', run_at = NULL, error_code = 'quarantined',
+			error_message = 'The worker process crashed while working on this item. It is not tried again before rmsync_retry() is called.',
+			updated_at = now()
+		WHERE q.id = culprit.id
+		   OR q.lane_id = culprit.lane_id AND q.notebook_uuid = culprit.notebook_uuid AND q.status = 'pending'
+			  AND EXISTS (SELECT FROM rmsync.integration_configs c WHERE c.id = q.lane_id AND c.granularity = 'n')
+			  AND EXISTS (SELECT FROM rmsync.sync_queue o WHERE o.lane_id = culprit.lane_id
+				AND o.notebook_uuid = culprit.notebook_uuid AND o.id <> culprit.id
+				AND o.status = 'failed' AND o.error_code = 'quarantined')
+		RETURNING q.*
+	), told AS (
+		INSERT INTO rmsync.notifications (user_id, target_name, kind, message, item_type, item_id)
+		SELECT b.user_id, b.target_name, 'quarantined',
+			format('An item was set aside because delivering it to %s crashed the worker process: %s %s. rmsync_retry(%s) tries it again.',
+				b.target_name, b.item_type, b.item_id, b.id),
+			b.item_type, b.item_id
+		FROM bad b
+	), logged AS (
+		INSERT INTO rmsync.sync_log (user_id, target_name, item_type, item_id, status, error_code, message, attempt)
+		SELECT b.user_id, b.target_name, b.item_type, b.item_id, 'failed', b.error_code, b.error_message, b.attempt
+		FROM bad b
+	)
+	SELECT count(*)::int FROM bad
+$$;
+COMMENT ON FUNCTION rmsync.quarantine(rmsync.sync_queue) IS 'sets a queue row aside that crashes workers; rmsync_retry() takes it up again';
+
+-- A worker crashed while it worked on these rows.  Rows of several jobs are
+-- suspects: their jobs run alone from now on.  If it was one job, its rows run
+-- alone each.  A row that was alone has done it, and twice is enough.
+CREATE FUNCTION rmsync.blame_crash(ids bigint[], one_job boolean) RETURNS int
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	certain boolean := one_job AND cardinality(ids) = 1;
+	culprit rmsync.sync_queue;
+BEGIN
+	UPDATE rmsync.sync_queue q SET
+		suspect = CASE WHEN one_job THEN 2 ELSE greatest(q.suspect, 1) END,
+		crash_count = q.crash_count + certain::int,
+		updated_at = now()
+	WHERE q.id = ANY (ids) AND q.status = 'pending';
+	SELECT * INTO culprit FROM rmsync.sync_queue q
+	WHERE certain AND q.id = ids[1] AND q.status = 'pending' AND q.crash_count >= 2;
+	IF NOT FOUND THEN
+		RETURN 0;
+	END IF;
+	RETURN rmsync.quarantine(culprit);
+END
+$$;
+COMMENT ON FUNCTION rmsync.blame_crash(bigint[], boolean) IS 'notes that a worker crashed while it worked on these queue rows; returns how many were quarantined';

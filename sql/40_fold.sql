@@ -67,7 +67,9 @@ COMMENT ON FUNCTION rmsync.notebook_difference(bigint, bigint, int, int, text) I
 
 -- Puts items of one lane into the queue.  The version is given here, in fold
 -- order, and the update has no WHERE: both variants would lose updates.  A
--- row whose last request has an unknown outcome keeps its waiting time.
+-- row whose last request has an unknown outcome keeps its waiting time; one
+-- that is quarantined stays so, or every upload of its notebook would bring
+-- the server down again.
 CREATE FUNCTION rmsync.enqueue(lane bigint, types text[], items text[], notebooks text[],
 	prio smallint DEFAULT 5, source text DEFAULT 'trigger', force boolean DEFAULT false)
 RETURNS int
@@ -90,7 +92,7 @@ AS $$
 			priority = least(q.priority, excluded.priority),
 			trigger_source = CASE excluded.trigger_source WHEN 'confirmed' THEN 'confirmed' ELSE q.trigger_source END,
 			forced = q.forced OR excluded.forced,
-			status = 'pending',
+			status = CASE WHEN q.error_code = 'quarantined' THEN q.status ELSE 'pending' END,
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
 			attempt = 0,
 			updated_at = now()
@@ -155,7 +157,7 @@ BEGIN
 			notebook_uuid = CASE excluded.trigger_source WHEN 'removed' THEN coalesce(q.notebook_uuid, excluded.notebook_uuid)
 				ELSE coalesce(excluded.notebook_uuid, q.notebook_uuid) END,
 			priority = least(q.priority, excluded.priority),
-			status = 'pending',
+			status = CASE WHEN q.error_code = 'quarantined' THEN q.status ELSE 'pending' END,
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
 			attempt = 0,
 			updated_at = now()
@@ -191,6 +193,9 @@ AS $$
 	DELETE FROM rmsync.sync_log WHERE user_id = gone;
 	DELETE FROM rmsync.notebook_sync_settings WHERE user_id = gone;
 	DELETE FROM rmsync.notifications WHERE user_id = gone;
+	DELETE FROM rmsync.webhook_secrets WHERE user_id = gone;
+	DELETE FROM rmsync.webhook_events WHERE user_id = gone;
+	DELETE FROM rmsync.remote_changes WHERE user_id = gone;
 	DELETE FROM rmsync.sync_intake WHERE user_id = gone;
 $$;
 COMMENT ON FUNCTION rmsync.forget_user(bigint) IS 'removes everything rmsync holds of a user';

@@ -181,6 +181,7 @@ BEGIN
 	GET DIAGNOSTICS queued = ROW_COUNT;
 	DELETE FROM rmsync.sync_records r WHERE r.lane_id = c.id;
 	GET DIAGNOSTICS records = ROW_COUNT;
+	DELETE FROM rmsync.remote_changes x WHERE x.user_id = c.user_id AND x.target_name = c.target_name;
 	PERFORM rmsync.lanes_changed();
 	PERFORM rmsync.wake();
 	RETURN jsonb_build_object('target_name', target_name, 'sync_records_deleted', records, 'queue_items_deleted', queued);
@@ -274,6 +275,7 @@ DECLARE
 	lane bigint;
 BEGIN
 	UPDATE rmsync.sync_queue q SET status = 'pending', run_at = NULL, attempt = 0, error_code = NULL,
+		suspect = CASE WHEN q.crash_count > 0 THEN 2 ELSE q.suspect END, crash_count = 0,
 		version = nextval('rmsync.version_seq'), priority = 1, updated_at = now()
 	WHERE q.id = rmsync_retry.id AND (u IS NULL OR q.user_id = u)
 	  AND q.error_code IS DISTINCT FROM 'unknown_outcome'
@@ -285,7 +287,7 @@ BEGIN
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION rmsync_retry(bigint) IS 'tries a failed or waiting queue item again at once; false if there is none, or if its last request must be resolved first';
+COMMENT ON FUNCTION rmsync_retry(bigint) IS 'tries a failed, waiting or quarantined queue item again at once; false if there is none, or if its last request must be resolved first';
 
 CREATE FUNCTION rmsync_cancel(id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER

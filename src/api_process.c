@@ -127,6 +127,8 @@ why_not_running(bool known, const RmsyncDbInfo *info, TimestampTz now)
 		return "the database has not been looked into: see rmsync.databases and rmsync.max_databases";
 	if (info->state == RMSYNC_DB_EXCLUDED)
 		return "the database is not in rmsync.databases, is a template or does not allow connections";
+	if (info->state == RMSYNC_DB_MISMATCH)
+		return "the versions of the library and of the extension differ: run ALTER EXTENSION rmsync UPDATE, or restart the server if the library was replaced";
 	if (info->hold_until > now)
 		return "a command on this database holds workers off";
 	if (info->retry_at > now)
@@ -172,6 +174,7 @@ Datum
 rmsync_worker_restart(PG_FUNCTION_ARGS)
 {
 	int pids[RMSYNC_WORKERS_PER_DB];
+	RmsyncDbInfo info;
 	int starting;
 	int n = rmsync_database_pids(MyDatabaseId, pids, &starting);
 	int signalled = 0;
@@ -183,6 +186,10 @@ rmsync_worker_restart(PG_FUNCTION_ARGS)
 	}
 
 	/* Also where none was running: the launcher looks again. */
+	if (rmsync_database_info(MyDatabaseId, &info) &&
+		info.state == RMSYNC_DB_MISMATCH)
+		rmsync_slot_set_state(rmsync_slot_find(MyDatabaseId, false),
+							  MyDatabaseId, RMSYNC_DB_UNKNOWN);
 	rmsync_wake_database(MyDatabaseId);
 	PG_RETURN_INT32(signalled);
 }

@@ -30,7 +30,7 @@
 #include "txn.h"
 
 /* Results wait at most this long, or until this many are there. */
-#define FLUSH_US 5000
+#define FLUSH_US 20000
 #define FLUSH_JOBS 128
 
 int64
@@ -75,6 +75,7 @@ rmsync_engine_create(bool foreground)
 	dlist_init(&engine->delayed);
 	dlist_init(&engine->committing);
 	dlist_init(&engine->ended);
+	dlist_init(&engine->refreshes);
 
 	ctl.keysize = sizeof(int64);
 	ctl.entrysize = sizeof(RmsyncLane);
@@ -114,7 +115,7 @@ prune_active(RmsyncEngine *engine)
 	{
 		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);
 
-		if (lane->ready || lane->buffered > 0)
+		if (lane->ready || lane->suspects || lane->buffered > 0)
 			continue;
 		dlist_delete(&lane->node);
 		lane->listed = false;
@@ -134,8 +135,10 @@ wants_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_iter iter;
 
-	if (!may_load(engine))
+	if (!may_load(engine) || engine->alone != NULL)
 		return false;
+	if (engine->suspect_lane != NULL)
+		return rmsync_engine_quiet(engine);
 	dlist_foreach(iter, &engine->active)
 	{
 		if (rmsync_engine_loadable(engine,
@@ -166,6 +169,8 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (engine->totals_since_us != 0 &&
 		now_us - engine->totals_since_us >= RMSYNC_TOTALS_US)
 		return true;
+	if (rmsync_engine_refresh_wait(engine, now_us) == 0)
+		return true;
 	return wants_load(engine, now_us);
 }
 
@@ -190,6 +195,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	 * crash, it would be sent again as something new.
 	 */
 	durable = rmsync_engine_record(engine, now_us);
+	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, false);
@@ -203,6 +209,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		engine->due_dirty = true;
 	}
+	if (check || engine->has_suspects)
+		rmsync_engine_find_suspects(engine, now_us, &others);
 	if (may_load(engine) && wants_load(engine, now_us))
 	{
 		/* no source, nothing to compare with: all would look deleted */
@@ -215,12 +223,14 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		engine->next_due = rmsync_store_next_due();
 		engine->due_dirty = false;
 	}
-	rmsync_txn_end(durable);
+	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
-	engine->careful = false;
+	rmsync_engine_refresh_stored(engine);
+	if (engine->careful > 0)
+		engine->careful--;
 	return true;
 }
 
@@ -244,7 +254,8 @@ next_timeout(RmsyncEngine *engine)
 	dlist_iter iter;
 
 	sooner(&timeout, engine->next_check_us - now_us);
-	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded))
+	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded) ||
+		wants_load(engine, now_us))
 		return 0;
 	if (engine->nended > 0)
 		sooner(&timeout, engine->in_flight == 0
@@ -252,6 +263,8 @@ next_timeout(RmsyncEngine *engine)
 							 : engine->ended_since_us + FLUSH_US - now_us);
 	if (engine->totals_since_us != 0)
 		sooner(&timeout, engine->totals_since_us + RMSYNC_TOTALS_US - now_us);
+	if (rmsync_engine_refresh_wait(engine, now_us) >= 0)
+		sooner(&timeout, rmsync_engine_refresh_wait(engine, now_us));
 	if (engine->next_due != 0)
 		sooner(&timeout, engine->next_due - GetCurrentTimestamp());
 	dlist_foreach(iter, &engine->waiting)
@@ -273,8 +286,6 @@ next_timeout(RmsyncEngine *engine)
 
 		if (wait > 0 && lane->lease->held)
 			sooner(&timeout, wait);
-		else if (may_load(engine) && rmsync_engine_loadable(engine, lane, now_us))
-			sooner(&timeout, 0);
 		else if (lane->lease->unowned_since_us > 0)
 			sooner(&timeout, RMSYNC_LEAVE_US);
 	}
@@ -289,6 +300,7 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_http_poll(engine->http, 64);
 	rmsync_engine_responses(engine);
 	now_us = rmsync_engine_now();
+	rmsync_engine_choose_suspect(engine, now_us);
 	rmsync_engine_tokens(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
@@ -299,16 +311,19 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 		if (!database_turn(engine, woken, now_us))
 		{
 			rmsync_http_abandon(engine->http);
+			engine->abandoned = true;
 			return RMSYNC_ENGINE_GONE;
 		}
 		MemoryContextReset(engine->turn_cxt);
 		rmsync_engine_start_jobs(engine, now_us);
 		prune_active(engine);
 	}
-	engine->stat.in_flight = engine->in_flight;
+	/* a refresh under way must not be left */
+	engine->stat.in_flight =
+		engine->in_flight + (dlist_is_empty(&engine->refreshes) ? 0 : 1);
 	engine->stat.lanes = (int) hash_get_num_entries(engine->lanes);
 	*timeout_ms = next_timeout(engine);
-	return engine->in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
+	return engine->stat.in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
 			   ? RMSYNC_ENGINE_IDLE
 			   : RMSYNC_ENGINE_BUSY;
 }
@@ -369,6 +384,7 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	MemoryContextReset(engine->turn_cxt);
 	if (engine->current != NULL)
 		blame_job(engine->current);
+	rmsync_engine_drop_alone(engine);
 	if (engine->loading != NULL)
 	{
 		/* jobs half loaded hold nothing but claims */
@@ -377,7 +393,9 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	}
 	engine->current = NULL;
 	engine->loading = NULL;
-	engine->careful = true;
+
+	/* outcomes are written together: which one was it? */
+	engine->careful = engine->nended + engine->ncommitting + 1;
 	engine->due_dirty = true;
 }
 
@@ -390,16 +408,21 @@ rmsync_engine_reload(RmsyncEngine *engine)
 void
 rmsync_engine_shutdown(RmsyncEngine *engine)
 {
+	bool tokens = rmsync_engine_refresh_finish(engine);
+
 	if (engine->nended == 0 && engine->ncommitting == 0 &&
-		engine->totals_since_us == 0)
+		engine->totals_since_us == 0 && !tokens)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
+	MemoryContextSwitchTo(engine->turn_cxt);
 	if (rmsync_store_present())
 	{
 		(void) rmsync_engine_record(engine, rmsync_engine_now());
+		if (tokens)
+			(void) rmsync_engine_refresh_store(engine, rmsync_engine_now());
 		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
 	}
-	rmsync_txn_end(false);
+	rmsync_txn_end(tokens);
 }
 
 void
@@ -409,6 +432,7 @@ rmsync_engine_destroy(RmsyncEngine *engine)
 	RmsyncLane *lane;
 
 	rmsync_http_destroy(engine->http);
+	rmsync_engine_refresh_drop(engine);
 	hash_seq_init(&seq, engine->lanes);
 	while ((lane = hash_seq_search(&seq)) != NULL)
 		rmsync_lane_clear(lane);
@@ -430,23 +454,4 @@ void
 rmsync_engine_stat(RmsyncEngine *engine, RmsyncEngineStat *stat)
 {
 	*stat = engine->stat;
-}
-
-int
-rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
-{
-	dlist_iter iter;
-	int n = 0;
-
-	dlist_foreach(iter, &engine->started)
-	{
-		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
-
-		for (int i = 0; i < ejob->job.nitems && n < max; i++)
-		{
-			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
-				ids[n++] = ejob->job.items[i]->queue_id;
-		}
-	}
-	return n;
 }

@@ -28,6 +28,12 @@ typedef enum RmsyncEngineState
 extern RmsyncEngine *rmsync_engine_create(bool foreground);
 
 /*
+ * A worker calls this first: what a crashed one was working on is marked, and
+ * from then on this one's work is recorded under "worker", its number.
+ */
+extern void rmsync_engine_take_over(RmsyncEngine *engine, int worker);
+
+/*
  * One turn; never waits for the network.  "woken": the work counter changed
  * since the last turn (fold).  Sets *timeout_ms to when the next turn is due
  * at the latest (-1 = none).  May throw on database errors; the caller then

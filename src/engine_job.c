@@ -12,8 +12,11 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "engine_internal.h"
 #include "guc.h"
+#include "recorder.h"
 
 /* Is the job's failure the lane's?  Then other jobs would meet it, too. */
 bool
@@ -200,7 +203,15 @@ rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
 		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 		int64 wait = rmsync_lane_wait(ejob->lane, now_us);
 
-		if (wait > 0)
+		if (ejob->lane->refresh != NULL)
+		{
+			/* its token is no longer good; what this says is known */
+			dlist_delete(&ejob->node);
+			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_AUTH, 0, "unauthorized",
+							NULL);
+			end_job(engine, ejob);
+		}
+		else if (wait > 0)
 		{
 			dlist_delete(&ejob->node);
 			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_RATE,
@@ -232,20 +243,34 @@ rmsync_engine_delays(RmsyncEngine *engine, int64 now_us)
 	}
 }
 
+/* For tests of crashes: an item that is none of ours to survive. */
 static void
-start_job(RmsyncEngine *engine, RmsyncLane *lane)
+crash_on_purpose(const RmsyncJob *job)
 {
-	EngineJob *ejob =
-		dlist_container(EngineJob, node, dlist_pop_head_node(&lane->buffer));
+#ifdef USE_ASSERT_CHECKING
+	for (int i = 0; i < job->nitems; i++)
+	{
+		if (strcmp(job->items[i]->id, rmsync_debug_crash_item) == 0)
+			raise(SIGSEGV);
+	}
+#endif
+}
+
+static void
+start_job(RmsyncEngine *engine, EngineJob *ejob)
+{
+	RmsyncLane *lane = ejob->lane;
 	RmsyncJob *job = &ejob->job;
 	MemoryContext old;
 
-	lane->buffered--;
+	rmsync_engine_enter(ejob);
 	lane->in_flight++;
 	lane->lease->in_flight++;
 	engine->in_flight++;
 	dlist_push_tail(&engine->started, &ejob->started_node);
 	ejob->started_us = rmsync_engine_now();
+	ejob->generation = lane->generation;
+	crash_on_purpose(job);
 
 	for (int i = 0; i < job->nitems; i++)
 		(void) rmsync_item_settled(job->lane, job->items[i]);
@@ -270,15 +295,38 @@ start_job(RmsyncEngine *engine, RmsyncLane *lane)
 	rmsync_engine_advance(engine, ejob);
 }
 
+static void
+start_buffered(RmsyncEngine *engine, RmsyncLane *lane)
+{
+	EngineJob *ejob =
+		dlist_container(EngineJob, node, dlist_pop_head_node(&lane->buffer));
+
+	lane->buffered--;
+	start_job(engine, ejob);
+}
+
+/* All rows of a job must have room in the flight recorder. */
+static bool
+can_record(const RmsyncEngine *engine, RmsyncLane *lane)
+{
+	EngineJob *ejob =
+		dlist_container(EngineJob, node, dlist_head_node(&lane->buffer));
+
+	return engine->in_flight == 0 || ejob->job.nitems <= rmsync_recorder_room();
+}
+
 /*
  * Starts buffered jobs, one per lane and round, so that a user with much work
- * does not delay one with little.
+ * does not delay one with little.  While a suspect waits to run alone, or does,
+ * nothing else starts.
  */
 void
 rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 {
-	bool progress = true;
+	bool progress = engine->alone == NULL && engine->suspect_lane == NULL;
 
+	if (engine->alone != NULL && engine->alone->started_us == 0)
+		start_job(engine, engine->alone);
 	while (progress && engine->in_flight < rmsync_max_in_flight)
 	{
 		dlist_mutable_iter iter;
@@ -301,7 +349,7 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 				rmsync_engine_drop_buffer(engine, lane);
 			if (lane->buffered == 0 || lane->in_flight >= limit ||
 				lane->troubled > 0 || engine->in_flight >= rmsync_max_in_flight ||
-				rmsync_lane_wait(lane, now_us) > 0)
+				rmsync_lane_wait(lane, now_us) > 0 || !can_record(engine, lane))
 				continue;
 			/*
 			 * The next round begins behind this lane; this one ends when no
@@ -309,8 +357,27 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			 */
 			dlist_delete(&lane->node);
 			dlist_push_tail(&engine->active, &lane->node);
-			start_job(engine, lane);
+			start_buffered(engine, lane);
 			progress = true;
 		}
 	}
+}
+
+int
+rmsync_engine_in_flight(RmsyncEngine *engine, int64 *ids, int max)
+{
+	dlist_iter iter;
+	int n = 0;
+
+	dlist_foreach(iter, &engine->started)
+	{
+		EngineJob *ejob = dlist_container(EngineJob, started_node, iter.cur);
+
+		for (int i = 0; i < ejob->job.nitems && n < max; i++)
+		{
+			if (ejob->job.items[i]->outcome == RMSYNC_OUT_NONE)
+				ids[n++] = ejob->job.items[i]->queue_id;
+		}
+	}
+	return n;
 }

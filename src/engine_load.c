@@ -69,6 +69,9 @@ rmsync_engine_release(RmsyncEngine *engine, EngineJob *ejob)
 	RmsyncJob *job = &ejob->job;
 	RmsyncLane *lane = ejob->lane;
 
+	rmsync_engine_leave(ejob);
+	if (engine->alone == ejob)
+		engine->alone = NULL;
 	if (lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK)
 		unclaim(engine, lane->lane_id, CLAIM_NOTEBOOK, job->group_key);
 	for (int i = 0; i < job->nitems; i++)
@@ -99,7 +102,7 @@ rmsync_engine_drop_buffer(RmsyncEngine *engine, RmsyncLane *lane)
 bool
 rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 {
-	return lane->ready && lane->lease->held &&
+	return lane->ready && lane->lease->held && lane->refresh == NULL &&
 		   lane->buffered < Min(REFILL_BELOW, 1 + lane->limits.jobs_per_lane) &&
 		   (lane->usable || !lane->loaded ||
 			(lane->in_flight == 0 && lane->buffered == 0)) &&
@@ -164,6 +167,7 @@ load_items(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows, int nro
 		ejob->job.items = MemoryContextAlloc(ejob->job.cxt, sizeof(RmsyncItem *));
 		ejob->job.items[0] = items[n] = new_item(ejob->job.cxt, &rows[i]);
 		ejob->job.nitems = 1;
+		rmsync_engine_enter(ejob);
 		jobs[n++] = ejob;
 		buffer_job(lane, ejob);
 	}
@@ -174,22 +178,28 @@ load_items(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows, int nro
 	 */
 	rmsync_store_load_each(&lane->info, items, n);
 	for (int i = 0; i < n; i++)
+	{
 		Assert(jobs[i]->job.items[0] == items[i]);
+		rmsync_engine_leave(jobs[i]);
+	}
 }
 
-/* All ready items of one notebook are one job. */
+/*
+ * All ready items of one notebook are one job; or the rows given, if they are
+ * suspects.
+ */
 static void
-load_notebook(RmsyncEngine *engine, RmsyncLane *lane, const char *uuid)
+load_notebook(RmsyncEngine *engine, RmsyncLane *lane, const char *uuid,
+			  RmsyncQueueRow *rows, int nrows)
 {
 	EngineJob *ejob;
 	RmsyncJob *job;
-	RmsyncQueueRow *rows;
-	int nrows;
 
 	if (!claim(engine, lane->lane_id, CLAIM_NOTEBOOK, uuid))
 		return;
-	nrows = rmsync_store_ready(engine->turn_cxt, lane->lane_id, 0, 0, uuid,
-							   LOAD_NOTEBOOK_ROWS, &rows);
+	if (rows == NULL)
+		nrows = rmsync_store_ready(engine->turn_cxt, lane->lane_id, 0, 0, uuid,
+								   LOAD_NOTEBOOK_ROWS, &rows);
 	if (nrows == 0)
 	{
 		unclaim(engine, lane->lane_id, CLAIM_NOTEBOOK, uuid);
@@ -204,6 +214,7 @@ load_notebook(RmsyncEngine *engine, RmsyncLane *lane, const char *uuid)
 		if (claim(engine, lane->lane_id, rows[i].type, rows[i].item_id))
 			job->items[job->nitems++] = new_item(job->cxt, &rows[i]);
 	}
+	rmsync_engine_enter(ejob);
 	rmsync_store_load(job->cxt, &lane->info, job->items, job->nitems);
 	job->notebook = rmsync_store_notebook(job->cxt, &lane->info, uuid,
 										  &job->siblings, &job->nsiblings);
@@ -221,6 +232,16 @@ load_notebook(RmsyncEngine *engine, RmsyncLane *lane, const char *uuid)
 				job->siblings[s].item = item;
 		}
 	}
+	rmsync_engine_leave(ejob);
+}
+
+/* The notebook a row is loaded with; NULL = it is looked at alone. */
+static const char *
+notebook_of(const RmsyncQueueRow *row)
+{
+	if (row->notebook_uuid != NULL)
+		return row->notebook_uuid;
+	return row->type == RMSYNC_NOTEBOOK ? row->item_id : NULL;
 }
 
 static void
@@ -229,15 +250,12 @@ load_notebooks(RmsyncEngine *engine, RmsyncLane *lane, RmsyncQueueRow *rows,
 {
 	for (int i = 0; i < nrows; i++)
 	{
-		const char *uuid = rows[i].notebook_uuid;
+		const char *uuid = notebook_of(&rows[i]);
 
-		/* an item nobody can place is looked at alone */
-		if (uuid == NULL)
-			uuid = rows[i].type == RMSYNC_NOTEBOOK ? rows[i].item_id : NULL;
 		if (uuid == NULL)
 			load_items(engine, lane, &rows[i], 1);
 		else if (lane->buffered <= lane->limits.jobs_per_lane)
-			load_notebook(engine, lane, uuid);
+			load_notebook(engine, lane, uuid, NULL, 0);
 		else
 		{
 			/* come back for the rest */
@@ -307,13 +325,55 @@ load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 	engine->loading = NULL;
 }
 
+/*
+ * Loads the next suspect.  What the lane has loaded before goes back: its
+ * claims could be in the way.
+ */
+static void
+load_suspect(RmsyncEngine *engine, int64 now_us)
+{
+	RmsyncLane *lane = engine->suspect_lane;
+	bool by_notebook = lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK;
+	RmsyncQueueRow *rows;
+	int n = 0;
+
+	engine->loading = lane;
+	engine->suspect_lane = NULL;
+	lane->suspects = false; /* until the next look */
+	rmsync_engine_drop_buffer(engine, lane);
+	if (rmsync_lane_refresh(lane, now_us) && lane->usable &&
+		rmsync_lane_wait(lane, now_us) == 0)
+		n = rmsync_store_suspects(engine->turn_cxt, lane->lane_id, by_notebook,
+								  LOAD_NOTEBOOK_ROWS, &rows);
+	if (n > 0)
+	{
+		if (by_notebook && notebook_of(&rows[0]) != NULL)
+			load_notebook(engine, lane, notebook_of(&rows[0]), rows, n);
+		else
+			load_items(engine, lane, rows, 1);
+	}
+	if (lane->buffered > 0)
+	{
+		Assert(lane->buffered == 1);
+		engine->alone =
+			dlist_container(EngineJob, node, dlist_pop_head_node(&lane->buffer));
+		lane->buffered = 0;
+	}
+	engine->loading = NULL;
+}
+
 void
 rmsync_engine_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_mutable_iter iter;
 	int visited = 0;
-	int max = engine->careful ? 1 : LOAD_LANES;
+	int max = engine->careful > 0 ? 1 : LOAD_LANES;
 
+	if (engine->suspect_lane != NULL)
+	{
+		load_suspect(engine, now_us);
+		return;
+	}
 	dlist_foreach_modify(iter, &engine->active)
 	{
 		RmsyncLane *lane = dlist_container(RmsyncLane, node, iter.cur);

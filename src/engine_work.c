@@ -56,8 +56,9 @@ seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
 }
 
 /* New work for a lane: it is read from the start again. */
-static void
-lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us, bool *others)
+void
+rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us,
+							bool *others)
 {
 	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
 
@@ -92,7 +93,7 @@ rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
 					   int64 now_us, bool *others)
 {
 	for (int i = 0; i < lanes->n; i++)
-		lane_has_work(engine, lanes->ids[i], now_us, others);
+		rmsync_engine_lane_has_work(engine, lanes->ids[i], now_us, others);
 }
 
 /*
@@ -160,6 +161,7 @@ rmsync_engine_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	{
 		(void) rmsync_store_give_up(rmsync_max_age);
 		rmsync_store_log_partitions(rmsync_log_retention);
+		rmsync_store_trim_webhooks();
 		engine->next_partition_us = now_us + PARTITION_US;
 	}
 	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;

@@ -41,8 +41,13 @@ char *rmsync_ca_file = NULL;
 char *rmsync_instance = NULL;
 char *rmsync_app_url = NULL;
 char *rmsync_notion_base_url = NULL;
+char *rmsync_notion_oauth_client_id = NULL;
+char *rmsync_notion_oauth_client_secret_file = NULL;
 char *rmsync_user_id = NULL;
 double rmsync_backoff_scale = 1.0;
+#ifdef USE_ASSERT_CHECKING
+char *rmsync_debug_crash_item = NULL;
+#endif
 
 /*
  * Splits a copy of "value" at commas the way search_path is split, so that
@@ -248,6 +253,17 @@ define_security_settings(void)
 							   &rmsync_master_key_file, "", PGC_SUSET,
 							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_path,
 							   NULL, NULL);
+	DefineCustomStringVariable("rmsync.notion_oauth_client_id",
+							   "OAuth client of the application at Notion.",
+							   "Needed to renew tokens that users granted the application.",
+							   &rmsync_notion_oauth_client_id, "", PGC_SUSET,
+							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, NULL, NULL,
+							   NULL);
+	DefineCustomStringVariable("rmsync.notion_oauth_client_secret_file",
+							   "File that holds the secret of the OAuth client.",
+							   NULL, &rmsync_notion_oauth_client_secret_file, "",
+							   PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL,
+							   check_path, NULL, NULL);
 	DefineCustomStringVariable("rmsync.key_derivation",
 							   "How a user's key is made from the master key when encrypting.",
 							   "Either \"document\" or \"rmirror\"; both are understood when decrypting.",
@@ -268,11 +284,24 @@ define_security_settings(void)
 							   check_path, NULL, NULL);
 }
 
+/* Only where assertions are compiled in: these break things. */
+static void
+define_developer_settings(void)
+{
+#ifdef USE_ASSERT_CHECKING
+	DefineCustomStringVariable("rmsync.debug_crash_item",
+							   "Item at whose delivery the worker crashes.",
+							   "Meant for tests.", &rmsync_debug_crash_item, "",
+							   PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+#endif
+}
+
 void
 rmsync_guc_init(void)
 {
 	define_process_settings();
 	define_delivery_settings();
 	define_security_settings();
+	define_developer_settings();
 	MarkGUCPrefixReserved("rmsync");
 }

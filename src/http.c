@@ -22,7 +22,7 @@
  *   must never run in a thread.
  * - Nothing blocks: not while resolving (an asynchronous resolver is required,
  *   and abandoned look-ups are detached), not at the end of the process
- *   (rmsync_http_abandon touches nothing).
+ *   (rmsync_http_abandon touches nothing; see end_without_teardown).
  * - Every amount a peer chooses has a limit.
  * - Where a name leads is checked on the resolved address, when the socket is
  *   made and again whenever a request goes out on an open connection.
@@ -32,9 +32,14 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #include "http_transfer.h"
@@ -341,6 +346,24 @@ check_library(void)
 					 "Install a libcurl of at least version 7.85 with TLS and an asynchronous resolver.")));
 }
 
+/*
+ * Runs in exit(), after PostgreSQL has cleaned up and before OpenSSL does.  A
+ * look-up whose name server does not answer goes on in its thread; what exit()
+ * would tear down now (OpenSSL, the resolver's modules) must not be missed
+ * there, as a fault would restart the server.  So end without more ado.
+ */
+static void
+end_without_teardown(int code, void *arg)
+{
+	struct stat tasks;
+
+	if (!proc_exit_inprogress)
+		return; /* somebody called exit(): PostgreSQL's cleanup comes next */
+	if (stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 3)
+		return; /* ".", ".." and this thread */
+	_exit(code);
+}
+
 static void
 init_library(void)
 {
@@ -358,6 +381,9 @@ init_library(void)
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
 						errmsg("could not initialize libcurl: %s",
 							   curl_easy_strerror(rc))));
+
+	/* Behind OpenSSL's, which the above has made sure of: the last run first. */
+	on_exit(end_without_teardown, NULL);
 	done = true;
 }
 
@@ -401,6 +427,16 @@ rmsync_http_create(int max_connections)
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, limit);
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, limit);
+
+	/*
+	 * Resolver threads belong to the multi handle since 8.20.  Destroying it
+	 * must not wait for them, and names that hang must not use them up: as
+	 * before, every transfer can have one.
+	 */
+#if LIBCURL_VERSION_NUM >= 0x081400
+	curl_multi_setopt(http->multi, CURLMOPT_QUICK_EXIT, 1L);
+	curl_multi_setopt(http->multi, CURLMOPT_RESOLVE_THREADS_MAX, Max(limit, 20));
+#endif
 	return http;
 }
 

@@ -28,6 +28,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "recorder.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -115,6 +116,12 @@ name_is_listed(const char *name, List *names)
 	return false;
 }
 
+static bool
+database_exists(Oid dboid)
+{
+	return hash_search(databases, &dboid, HASH_FIND, NULL) != NULL;
+}
+
 /* Reads pg_database.  Call with a short-lived context current. */
 static void
 scan_databases(void)
@@ -163,6 +170,7 @@ scan_databases(void)
 		if (!db->seen)
 			(void) hash_search(databases, &db->dboid, HASH_REMOVE, NULL);
 	}
+	rmsync_recorder_sweep(database_exists);
 	scan_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 										  rmsync_recheck_interval);
 }
@@ -340,6 +348,25 @@ needs_worker(const RmsyncDbInfo *info, TimestampTz now, RmsyncStart *why)
 	return false;
 }
 
+/*
+ * The extension has another version than the library: work is of no use
+ * before that changes, so nobody need wake us for it.  Look now and then.
+ */
+static void
+serve_mismatch(int slot, const RmsyncDbInfo *info, LauncherDb *db, TimestampTz now)
+{
+	TimestampTz check_at =
+		TimestampTzPlusMilliseconds(info->checked_at, rmsync_recheck_interval);
+
+	if (check_at <= now)
+	{
+		start_worker(slot, db, RMSYNC_START_LOOK, now);
+		return;
+	}
+	rmsync_slot_quiet(slot, info->dboid);
+	look_again_at(check_at);
+}
+
 /* Starts what a slot that may have workers needs. */
 static void
 serve_slot(int slot, const RmsyncDbInfo *info, LauncherDb *db, TimestampTz now)
@@ -384,6 +411,9 @@ serve_slot(int slot, const RmsyncDbInfo *info, LauncherDb *db, TimestampTz now)
 		case RMSYNC_DB_PRESENT:
 			if (needs_worker(info, now, &why))
 				start_worker(slot, db, why, now);
+			break;
+		case RMSYNC_DB_MISMATCH:
+			serve_mismatch(slot, info, db, now);
 			break;
 		case RMSYNC_DB_EXCLUDED:
 			break;

@@ -46,6 +46,7 @@ typedef enum RmsyncDbState
 	RMSYNC_DB_UNKNOWN,			/* nobody has looked yet */
 	RMSYNC_DB_ABSENT,			/* the extension was not there */
 	RMSYNC_DB_PRESENT,			/* it was */
+	RMSYNC_DB_MISMATCH,			/* it was, in a version we do not know */
 	RMSYNC_DB_EXCLUDED			/* by rmsync.databases, or not connectable */
 } RmsyncDbState;
 
@@ -63,6 +64,7 @@ typedef enum RmsyncExit
 	RMSYNC_EXIT_ERROR,			/* anything unforeseen, termination included */
 	RMSYNC_EXIT_IDLE,			/* retired */
 	RMSYNC_EXIT_ABSENT,			/* the extension is not there */
+	RMSYNC_EXIT_MISMATCH,		/* it is, in a version we do not know */
 	RMSYNC_EXIT_STOPPED			/* was told to: DDL, settings */
 } RmsyncExit;
 
@@ -112,11 +114,13 @@ extern uint64 rmsync_work_seq(Oid dboid);
 
 /*
  * Worker's side.  attach publishes this process (false: not wanted any more,
- * exit at once); detach must be called at exit, whatever the reason.  retire
+ * exit at once); found and mismatch say what it found there (mismatch: true if
+ * that is news); detach must be called at exit, whatever the reason.  retire
  * is called when idle: false means that work came in meanwhile, go on.
  */
 extern bool rmsync_worker_attach(const RmsyncTicket *ticket);
 extern void rmsync_worker_found(const RmsyncTicket *ticket);
+extern bool rmsync_worker_mismatch(const RmsyncTicket *ticket);
 extern bool rmsync_worker_must_stop(const RmsyncTicket *ticket);
 extern void rmsync_worker_publish(const RmsyncTicket *ticket,
 								  const RmsyncWorkerStat *stat);

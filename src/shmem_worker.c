@@ -108,7 +108,8 @@ rmsync_worker_found(const RmsyncTicket *ticket)
 
 	if (lock_entry(ticket, &slot) == NULL)
 		return;
-	if (slot->state == RMSYNC_DB_UNKNOWN || slot->state == RMSYNC_DB_ABSENT)
+	if (slot->state == RMSYNC_DB_UNKNOWN || slot->state == RMSYNC_DB_ABSENT ||
+		slot->state == RMSYNC_DB_MISMATCH)
 	{
 		slot->state = RMSYNC_DB_PRESENT;
 		news = true;
@@ -118,6 +119,24 @@ rmsync_worker_found(const RmsyncTicket *ticket)
 	/* It may be waiting to look into the next database. */
 	if (news)
 		rmsync_wake_launcher();
+}
+
+/* The extension's version is not ours.  True if that was not known. */
+bool
+rmsync_worker_mismatch(const RmsyncTicket *ticket)
+{
+	RmsyncSlot *slot;
+	TimestampTz now = GetCurrentTimestamp();
+	bool news;
+
+	if (lock_entry(ticket, &slot) == NULL)
+		return false;
+	news = slot->state != RMSYNC_DB_MISMATCH;
+	if (slot->state != RMSYNC_DB_EXCLUDED)
+		slot->state = RMSYNC_DB_MISMATCH;
+	slot->checked_at = now;
+	SpinLockRelease(&slot->mutex);
+	return news;
 }
 
 bool
@@ -226,6 +245,10 @@ rmsync_worker_detach(const RmsyncTicket *ticket, RmsyncExit why, uint64 seen_seq
 			if (slot->state != RMSYNC_DB_EXCLUDED)
 				slot->state = RMSYNC_DB_ABSENT;
 			slot->seen_seq = seen_seq;
+			slot->restart = false;
+			slot->next_due = 0;
+			break;
+		case RMSYNC_EXIT_MISMATCH:
 			slot->restart = false;
 			slot->next_due = 0;
 			break;

@@ -28,7 +28,9 @@ rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected
 
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+		SPIPlanPtr prepared =
+			SPI_prepare_cursor(plan->sql, plan->nargs, plan->types,
+							   plan->generic ? CURSOR_OPT_GENERIC_PLAN : 0);
 
 		if (prepared == NULL)
 			elog(ERROR, "could not prepare statement: %s",
@@ -95,10 +97,24 @@ rmsync_spi_float(uint64 row, int col, bool *isnull)
 	return *isnull ? 0 : DatumGetFloat8(value);
 }
 
+char *
+rmsync_store_version(void)
+{
+	static RmsyncPlan plan = { "SELECT extversion FROM pg_catalog.pg_extension"
+							   " WHERE extname = 'rmsync'",
+							   0,
+							   { 0 } };
+
+	if (rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT) == 0)
+		return NULL;
+	return rmsync_spi_text(CurrentMemoryContext, 0, 1);
+}
+
 bool
 rmsync_store_present(void)
 {
 	Oid extension = get_extension_oid("rmsync", true);
+	char *version;
 
 	if (!OidIsValid(extension))
 		return false;
@@ -108,7 +124,10 @@ rmsync_store_present(void)
 	 * them: so neither finds the other halfway.
 	 */
 	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-	return get_extension_oid("rmsync", true) == extension;
+	if (get_extension_oid("rmsync", true) != extension)
+		return false;
+	version = rmsync_store_version();
+	return version != NULL && strcmp(version, RMSYNC_VERSION) == 0;
 }
 
 /* Reads a bigint[] column of the first row. */
@@ -219,15 +238,15 @@ rmsync_store_next_due(void)
 	return (TimestampTz) rmsync_spi_int64(0, 1, 0);
 }
 
-static void
+/* Reads a row; false if it is of a type nobody knows. */
+static bool
 read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 {
-	char *type = rmsync_spi_text(cxt, i, 2);
-	int code = rmsync_item_type_parse(type);
+	int code = rmsync_item_type_parse(rmsync_spi_text(cxt, i, 2));
 
-	if (code < 0)
-		elog(ERROR, "unrecognized item type \"%s\" in rmsync.sync_queue", type);
 	row->queue_id = rmsync_spi_int64(i, 1, 0);
+	if (code < 0)
+		return false;
 	row->type = (RmsyncItemType) code;
 	row->item_id = rmsync_spi_text(cxt, i, 3);
 	row->notebook_uuid = rmsync_spi_text(cxt, i, 4);
@@ -237,11 +256,44 @@ read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 	row->attempt = rmsync_spi_int(i, 8, 0);
 	row->forced = rmsync_spi_bool(i, 9);
 	row->created_at = (TimestampTz) rmsync_spi_int64(i, 10, 0);
+	row->suspect = rmsync_spi_int(i, 11, 0);
+	return true;
+}
+
+/* No function of ours writes such a row, but it must not stop its lane. */
+static void
+refuse_row(int64 queue_id)
+{
+	static RmsyncPlan plan = { "UPDATE rmsync.sync_queue SET status = 'failed',"
+							   " error_code = 'invalid_data',"
+							   " error_message = 'unrecognized item type',"
+							   " updated_at = pg_catalog.now() WHERE id = $1",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
+
+	values[0] = Int64GetDatum(queue_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
 #define ROW_COLUMNS \
 	"id, item_type, item_id, notebook_uuid, version, seq, priority::int," \
-	" attempt, forced, created_at"
+	" attempt, forced, created_at, suspect::int"
+
+/* Reads all rows; false if one had to be refused: then ask again. */
+static bool
+read_rows(MemoryContext cxt, uint64 n, RmsyncQueueRow **rows)
+{
+	*rows = MemoryContextAllocZero(cxt, sizeof(RmsyncQueueRow) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		if (read_row(cxt, i, &(*rows)[i]))
+			continue;
+		refuse_row((*rows)[i].queue_id);
+		return false;
+	}
+	return true;
+}
 
 int
 rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
@@ -250,7 +302,7 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 	static RmsyncPlan in_order = {
 		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
 		" WHERE lane_id = $1 AND status = 'pending' AND run_at IS NULL"
-		" AND (priority, seq) > ($2::smallint, $3)"
+		" AND suspect = 0 AND (priority, seq) > ($2::smallint, $3)"
 		" ORDER BY priority, seq LIMIT $4",
 		4,
 		{ INT8OID, INT4OID, INT8OID, INT4OID }
@@ -258,7 +310,7 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 	static RmsyncPlan of_notebook = {
 		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
 		" WHERE lane_id = $1 AND notebook_uuid = $2 AND status = 'pending'"
-		" AND run_at IS NULL ORDER BY priority, seq LIMIT $3",
+		" AND run_at IS NULL AND suspect = 0 ORDER BY priority, seq LIMIT $3",
 		3,
 		{ INT8OID, TEXTOID, INT4OID }
 	};
@@ -279,28 +331,92 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 		values[3] = Int32GetDatum(limit);
 		n = rmsync_plan_run(&in_order, values, NULL, SPI_OK_SELECT);
 	}
-	*rows = MemoryContextAllocZero(cxt, sizeof(RmsyncQueueRow) * Max(n, 1));
-	for (uint64 i = 0; i < n; i++)
-		read_row(cxt, i, &(*rows)[i]);
+	if (!read_rows(cxt, n, rows))
+		return rmsync_store_ready(cxt, lane_id, priority, seq, notebook, limit,
+								  rows);
 	return (int) n;
 }
 
 bool
-rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item)
+rmsync_store_suspect_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
 {
 	static RmsyncPlan plan = {
-		"DELETE FROM rmsync.sync_queue WHERE lane_id = $1 AND item_type = $2"
-		" AND item_id = $3 AND version = $4",
-		4,
-		{ INT8OID, TEXTOID, TEXTOID, INT8OID }
+		"SELECT pg_catalog.array_agg(DISTINCT c.id) FILTER"
+		" (WHERE c.is_enabled AND c.state = 'active' AND q.run_at IS NULL),"
+		" pg_catalog.count(*) > 0"
+		" FROM rmsync.sync_queue q"
+		" JOIN rmsync.integration_configs c ON c.id = q.lane_id"
+		" WHERE q.status = 'pending' AND q.suspect > 0",
+		0,
+		{ 0 }
 	};
-	Datum values[4];
+
+	rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	lane_list(cxt, 1, lanes);
+	return rmsync_spi_bool(0, 2);
+}
+
+int
+rmsync_store_suspects(MemoryContext cxt, int64 lane_id, bool by_notebook,
+					  int limit, RmsyncQueueRow **rows)
+{
+	static RmsyncPlan first = {
+		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
+		" WHERE lane_id = $1 AND status = 'pending' AND suspect > 0"
+		" AND run_at IS NULL ORDER BY priority, seq LIMIT 1",
+		1,
+		{ INT8OID }
+	};
+	static RmsyncPlan of_notebook = {
+		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
+		" WHERE lane_id = $1 AND notebook_uuid = $2 AND status = 'pending'"
+		" AND suspect = 1 AND run_at IS NULL ORDER BY priority, seq LIMIT $3",
+		3,
+		{ INT8OID, TEXTOID, INT4OID }
+	};
+	Datum values[3];
+	uint64 n;
 
 	values[0] = Int64GetDatum(lane_id);
-	values[1] = CStringGetTextDatum(rmsync_item_type_name(item->type));
-	values[2] = CStringGetTextDatum(item->id);
-	values[3] = Int64GetDatum(item->version);
-	return rmsync_plan_run(&plan, values, NULL, SPI_OK_DELETE) > 0;
+	n = rmsync_plan_run(&first, values, NULL, SPI_OK_SELECT);
+	if (!read_rows(cxt, n, rows))
+		return 0;
+	if (n == 0 || !by_notebook || (*rows)->suspect > 1 ||
+		(*rows)->notebook_uuid == NULL)
+		return (int) n;
+	values[1] = CStringGetTextDatum((*rows)->notebook_uuid);
+	values[2] = Int32GetDatum(limit);
+	n = rmsync_plan_run(&of_notebook, values, NULL, SPI_OK_SELECT);
+	return read_rows(cxt, n, rows) ? (int) n : 0;
+}
+
+void
+rmsync_store_lock_crashes(void)
+{
+	/* first key: see LEASE_CLASS; no target's name has this second one */
+	static RmsyncPlan plan = {
+		"SELECT pg_catalog.pg_advisory_xact_lock(1919775609, 0)", 0, { 0 }
+	};
+
+	rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+}
+
+int
+rmsync_store_blame_crash(const int64 *ids, int n, bool one_job)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.blame_crash($1, $2)",
+							   2,
+							   { INT8ARRAYOID, BOOLOID } };
+	Datum *elems = palloc(sizeof(Datum) * Max(n, 1));
+	Datum values[2];
+
+	for (int i = 0; i < n; i++)
+		elems[i] = Int64GetDatum(ids[i]);
+	values[0] = PointerGetDatum(
+		construct_array(elems, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[1] = BoolGetDatum(one_job);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_int(0, 1, 0);
 }
 
 void
@@ -314,6 +430,7 @@ rmsync_store_queue_later(int64 lane_id, const RmsyncItem *item, int delay_ms,
 		" run_at = CASE WHEN $6 THEN NULL"
 		" ELSE pg_catalog.now() + $5 * interval '1 millisecond' END,"
 		" attempt = $7, error_code = $8, error_message = $9,"
+		" suspect = CASE WHEN $10 THEN suspect ELSE 0 END,"
 		" updated_at = pg_catalog.now()"
 		" WHERE lane_id = $1 AND item_type = $2 AND item_id = $3"
 		" AND ($10 OR version = $4)",

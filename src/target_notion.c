@@ -241,6 +241,7 @@ const RmsyncTarget rmsync_target_notion = {
 	.item_types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) | RMSYNC_TYPE_BIT(RMSYNC_PAGE),
 	.granularity = RMSYNC_PER_NOTEBOOK,
 	.limits = { .requests_per_second = 2.5, .burst = 20, .jobs_per_lane = 3 },
+	.oauth = &rmsync_notion_oauth,
 	.config_schema = rmsync_notion_config_schema,
 	.check_config = rmsync_notion_check_config,
 	.begin = notion_begin,

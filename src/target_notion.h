@@ -15,6 +15,7 @@
  *	notion_page.c		the toggles that the pages become
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
+ *	notion_oauth.c		renewing a token
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -31,6 +32,8 @@
 #include "json.h"
 #include "notion_blocks.h"
 #include "target.h"
+
+#define RMSYNC_NOTION_API_VERSION "2026-03-11"
 
 #define RMSYNC_NOTION_MAX_DELAYS 8
 #define RMSYNC_NOTION_RM_LEN 12 /* hex digits in a marker */

@@ -10,14 +10,14 @@
  * DATABASE and shutdown of the whole server wait with it.
  *
  * The exit code is 0 or 1, always: anything else restarts the server.  libcurl
- * is not cleaned up at exit; its threads might still be running.
+ * is not cleaned up at exit; its threads might still be running (http.c sees to
+ * the end of such a process).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "compat.h"
 #include "engine.h"
 #include "guc.h"
@@ -26,9 +26,11 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "recorder.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
+#include "store.h"
 #include "tcop/tcopprot.h"
 #include "txn.h"
 #include "utils/guc.h"
@@ -60,14 +62,18 @@ typedef struct Worker
 /* One per process; static because error recovery must find it intact. */
 static Worker me;
 
+pg_noreturn static void worker_leave(RmsyncExit why);
+pg_noreturn static void worker_die(void);
+
 static void
 worker_at_exit(int code, Datum arg)
 {
+	rmsync_recorder_close();
 	rmsync_worker_detach(&me.ticket, me.why, me.seen_seq);
 }
 
 static void
-pg_attribute_noreturn() worker_leave(RmsyncExit why)
+worker_leave(RmsyncExit why)
 {
 	me.why = why;
 	if (me.engine)
@@ -125,15 +131,34 @@ pin_settings(void)
 	}
 }
 
-static bool
-extension_exists(void)
+/*
+ * Leaves if the extension is not there, or not in the version this library
+ * was built for: its tables may be others.
+ */
+static void
+check_extension(void)
 {
-	bool exists;
+	char version[64] = "";
+	char *found;
 
 	rmsync_txn_begin("rmsync: look for the extension");
-	exists = OidIsValid(get_extension_oid("rmsync", true));
+	found = rmsync_store_version();
+	if (found != NULL)
+		strlcpy(version, found, sizeof(version));
 	rmsync_txn_end(false);
-	return exists;
+
+	if (found == NULL)
+		worker_leave(RMSYNC_EXIT_ABSENT);
+	if (strcmp(version, RMSYNC_VERSION) == 0)
+		return;
+	if (rmsync_worker_mismatch(&me.ticket))
+		ereport(LOG,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rmsync delivers nothing in this database: the library is version %s, the extension is version %s",
+						RMSYNC_VERSION, version),
+				 errhint(
+					 "Run ALTER EXTENSION rmsync UPDATE, or restart the server if the library was replaced; then SELECT rmsync_worker_restart().")));
+	worker_leave(RMSYNC_EXIT_MISMATCH);
 }
 
 static void
@@ -158,8 +183,7 @@ worker_connect(void)
 	BackgroundWorkerInitializeConnectionByOid(me.ticket.dboid, InvalidOid, 0);
 	pin_settings();
 	pgstat_report_activity(STATE_IDLE, NULL);
-	if (!extension_exists())
-		worker_leave(RMSYNC_EXIT_ABSENT);
+	check_extension();
 	rmsync_worker_found(&me.ticket);
 }
 
@@ -171,6 +195,7 @@ worker_create_engine(void)
 
 	rmsync_txn_set_foreground(false);
 	me.engine = rmsync_engine_create(false);
+	rmsync_engine_take_over(me.engine, me.ticket.worker);
 	rmsync_engine_can_grow(me.engine, rmsync_max_workers > 1);
 	me.wait_event = RmsyncWaitEvent("RmsyncWorker");
 	me.events = RmsyncCreateWaitEventSet(3);
@@ -190,7 +215,7 @@ worker_create_engine(void)
  * no commit may wait for a standby, as nothing would interrupt that.
  */
 static void
-pg_attribute_noreturn() worker_die(void)
+worker_die(void)
 {
 	ProcDiePending = false;
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
@@ -310,7 +335,10 @@ worker_turn(void)
 		me.look_at = TimestampTzPlusMilliseconds(now, rmsync_recheck_interval);
 	}
 	if (state == RMSYNC_ENGINE_GONE)
-		worker_leave(RMSYNC_EXIT_ABSENT);
+	{
+		check_extension();
+		worker_leave(RMSYNC_EXIT_STOPPED); /* it came back: begin anew */
+	}
 
 	now = GetCurrentTimestamp();
 	rmsync_engine_stat(me.engine, &stat);

@@ -231,6 +231,7 @@ run_tap_file()
 {
 	local name=$1
 
+	ulimit -c 0					# crashes are part of the tests
 	timeout -k 10 600 prove -v -I "$pgxs_src/test/perl" -I test/perl "test/t/$name.pl" \
 		>"$logs/tap/$name.log" 2>&1
 	echo $? >"$logs/tap/$name.status"
