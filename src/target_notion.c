@@ -39,6 +39,7 @@ static const StateHandler resolve = { rmsync_notion_resolve_next,
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
 
+/* clang-format off */
 static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DATABASE] = &discover,
 	[NOTION_SOURCE] = &discover,
@@ -62,6 +63,7 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DEEP] = &pages,
 	[NOTION_DEEP_APPEND] = &pages
 };
+/* clang-format on */
 
 /* The token does not outlive the job. */
 static void
