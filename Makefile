@@ -48,6 +48,8 @@ OBJS = \
 	src/notion_config.o \
 	src/notion_discover.o \
 	src/notion_ledger.o \
+	src/notion_link.o \
+	src/notion_note.o \
 	src/notion_notebook.o \
 	src/notion_order.o \
 	src/notion_pack.o \

@@ -144,13 +144,8 @@ place_in_notebook(RmsyncLane *lane, RmsyncJob *job)
 	{
 		if (job->items[i]->type == RMSYNC_NOTEBOOK)
 			job->notebook = job->items[i];
-		for (int s = 0; s < job->nsiblings; s++)
-		{
-			if (job->items[i]->type == RMSYNC_PAGE &&
-				strcmp(job->siblings[s].id, job->items[i]->id) == 0)
-				job->siblings[s].item = job->items[i];
-		}
 	}
+	rmsync_job_match(job);
 }
 
 /*

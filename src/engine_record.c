@@ -156,7 +156,7 @@ record_remote(EngineJob *ejob)
 								 job->lane->remote);
 }
 
-/* Pages whose objects turned out to be gone. */
+/* Items whose objects turned out to be gone. */
 static void
 record_lost(EngineJob *ejob)
 {
@@ -165,7 +165,8 @@ record_lost(EngineJob *ejob)
 	for (int i = 0; i < job->nsiblings; i++)
 	{
 		if (job->siblings[i].lost)
-			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
+			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].type,
+							  job->siblings[i].id);
 	}
 }
 

@@ -27,8 +27,9 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 #define DEFAULT_APPEND_DELAY 5000
 
 static const char *const notion_keys[] = {
-	"api_token", "access_token", "notion_token", "database_id", "data_source_id",
-	"page_order", "page_title", "base_url", "app_url", "resolve_delays_ms",
+	"api_token", "access_token", "notion_token", "database_id",
+	"data_source_id", "page_order", "page_title", "highlights", "todos",
+	"base_url", "app_url", "resolve_delays_ms",
 
 	/* the host's; taken and ignored */
 	"workspace_id", "workspace_name", "database_title", "available_properties",
@@ -52,6 +53,9 @@ const char rmsync_notion_config_schema[] =
 	"\"default\":\"notebook\"},"
 	"\"page_title\":{\"type\":\"string\",\"maxLength\":200,"
 	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
+	"\"highlights\":{\"enum\":[\"callout\",\"quote\",\"off\"],"
+	"\"default\":\"callout\"},"
+	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
 	"\"base_url\":{\"type\":\"string\",\"format\":\"uri\"},"
 	"\"app_url\":{\"type\":\"string\",\"format\":\"uri\"},"
 	"\"resolve_delays_ms\":{\"type\":\"array\",\"maxItems\":8,"
@@ -167,6 +171,34 @@ read_page_order(NotionConfig *config, const JsonbValue *value)
 	return NULL;
 }
 
+static const char *
+read_highlights(NotionConfig *config, const JsonbValue *value)
+{
+	char *type = rmsync_config_string(value);
+
+	if (type != NULL && strcmp(type, "callout") == 0)
+		config->highlights = "callout";
+	else if (type != NULL && strcmp(type, "quote") == 0)
+		config->highlights = "quote";
+	else if (type != NULL && strcmp(type, "off") == 0)
+		config->highlights = NULL;
+	else
+		return "must be \"callout\", \"quote\" or \"off\"";
+	return NULL;
+}
+
+static const char *
+read_todos(NotionConfig *config, const JsonbValue *value)
+{
+	char *todos = rmsync_config_string(value);
+
+	if (todos == NULL ||
+		(strcmp(todos, "blocks") != 0 && strcmp(todos, "off") != 0))
+		return "must be \"blocks\" or \"off\"";
+	config->todos = strcmp(todos, "blocks") == 0;
+	return NULL;
+}
+
 /* Reads one known field.  Returns NULL or what is wrong with it. */
 static const char *
 read_field(NotionConfig *config, const RmsyncConfigField *field)
@@ -183,6 +215,10 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_id(&config->data_source_id, value);
 	if (strcmp(key, "page_order") == 0)
 		return read_page_order(config, value);
+	if (strcmp(key, "highlights") == 0)
+		return read_highlights(config, value);
+	if (strcmp(key, "todos") == 0)
+		return read_todos(config, value);
 	if (strcmp(key, "base_url") == 0)
 		return read_url(&config->base_url, value);
 	if (strcmp(key, "app_url") == 0)
@@ -213,6 +249,7 @@ rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
 
 	memset(config, 0, sizeof(*config));
 	config->page_title = pstrdup(DEFAULT_PAGE_TITLE);
+	config->highlights = "callout";
 	config->base_url = pstrdup(DEFAULT_BASE_URL);
 	config->app_url = pstrdup(DEFAULT_APP_URL);
 	memcpy(config->delays, default_delays, sizeof(default_delays));
@@ -226,7 +263,7 @@ rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
 	{
 		if (hint != NULL)
 			*hint = pstrdup(
-				"Fields are api_token, database_id, data_source_id, page_order, page_title and app_url.");
+				"Fields are api_token, database_id, data_source_id, page_order, page_title, highlights, todos and app_url.");
 		return psprintf("Unrecognized field \"%s\".", unknown);
 	}
 	for (int i = 0; i < n; i++)
@@ -258,4 +295,20 @@ rmsync_notion_check_config(Jsonb *json, char **hint)
 	if (config.authorization != NULL)
 		explicit_bzero(config.authorization, strlen(config.authorization));
 	return why;
+}
+
+int
+rmsync_notion_wanted_types(Jsonb *json)
+{
+	NotionConfig config;
+	int types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) | RMSYNC_TYPE_BIT(RMSYNC_PAGE);
+
+	(void) rmsync_notion_read_config(json, &config, NULL);
+	if (config.authorization != NULL)
+		explicit_bzero(config.authorization, strlen(config.authorization));
+	if (config.highlights != NULL)
+		types |= RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT);
+	if (config.todos)
+		types |= RMSYNC_TYPE_BIT(RMSYNC_TODO);
+	return types;
 }

@@ -136,6 +136,16 @@ add_tags(NotionJob *nj, StringInfo buf)
 	appendStringInfoString(buf, "]}");
 }
 
+static int
+live_pages(const RmsyncJob *job)
+{
+	int n = 0;
+
+	for (int i = 0; i < job->nsiblings; i++)
+		n += job->siblings[i].type == RMSYNC_PAGE;
+	return n;
+}
+
 /*
  * "properties":{...}: absolute values, so that sending them twice is
  * harmless.
@@ -157,7 +167,7 @@ rmsync_notion_properties(NotionJob *nj, StringInfo buf)
 		begin_property(nj, buf, NOTION_PAGES);
 		rmsync_json_field_int(buf, "number",
 							  src->page_count > 0 ? src->page_count
-												  : nj->job->nsiblings);
+												  : live_pages(nj->job));
 		appendStringInfoChar(buf, '}');
 	}
 	add_date(nj, buf, NOTION_OPENED, src->opened_at);

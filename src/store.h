@@ -147,7 +147,7 @@ extern void rmsync_store_load_each(const RmsyncLaneInfo *lane,
 
 /*
  * Loads a notebook (never NULL; present = false if it is not there) and all
- * its live pages in order; siblings get no item yet.
+ * that is live of it, see RmsyncSibling; siblings get no item yet.
  */
 extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
 										 const RmsyncLaneInfo *lane,
@@ -162,11 +162,12 @@ extern void rmsync_store_ledger(const RmsyncLaneInfo *lane,
 								const RmsyncItem *item, const char *status);
 
 /*
- * The object of a page is gone: empties its ledger row, if it stands in that
- * notebook, and queues the page.
+ * The object of an item is gone: empties its ledger row, if it stands in that
+ * notebook, and queues the item.
  */
 extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
-							  const char *notebook_uuid, const char *page_id);
+							  const char *notebook_uuid, RmsyncItemType type,
+							  const char *item_id);
 
 /* One row of sync_log. */
 extern void rmsync_store_log(const RmsyncLaneInfo *lane,

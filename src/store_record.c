@@ -116,28 +116,29 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 
 void
 rmsync_store_lost(const RmsyncLaneInfo *lane, const char *notebook_uuid,
-				  const char *page_id)
+				  RmsyncItemType type, const char *item_id)
 {
 	static RmsyncPlan plan = {
 		"WITH gone AS ("
 		"UPDATE rmsync.sync_records SET external_id = NULL,"
 		" content_hash = '', placement_hash = '',"
 		" status = 'pending', updated_at = pg_catalog.now()"
-		" WHERE user_id = $1 AND target_name = $2 AND item_type = 'page_text'"
+		" WHERE user_id = $1 AND target_name = $2 AND item_type = $6"
 		" AND item_id = $3 AND notebook_uuid = $4"
 		" RETURNING item_id)"
-		" SELECT rmsync.enqueue($5, ARRAY['page_text'], ARRAY[item_id],"
+		" SELECT rmsync.enqueue($5, ARRAY[$6], ARRAY[item_id],"
 		" ARRAY[$4], source => 'lost') FROM gone",
-		5,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
+		6,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID }
 	};
-	Datum values[5];
+	Datum values[6];
 
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);
-	values[2] = CStringGetTextDatum(page_id);
+	values[2] = CStringGetTextDatum(item_id);
 	values[3] = CStringGetTextDatum(notebook_uuid);
 	values[4] = Int64GetDatum(lane->lane_id);
+	values[5] = CStringGetTextDatum(rmsync_item_type_name(type));
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 }
 

@@ -142,7 +142,7 @@ finish(NotionJob *nj)
 			continue;
 		if (nj->pages[i].action == NOTION_PLAN_WAIT)
 			rmsync_item_done(nj->job, item, RMSYNC_OUT_WAIT, NULL, NULL);
-		else if (item->ledger.success)
+		else if (item->ledger.success && rmsync_notion_recorded(item))
 			rmsync_item_done(nj->job, item, RMSYNC_OUT_SKIPPED, NULL, NULL);
 		else
 			rmsync_notion_mark_synced(nj, item);
@@ -237,11 +237,14 @@ notion_response(RmsyncJob *job, const RmsyncHttpResponse *response)
 const RmsyncTarget rmsync_target_notion = {
 	.name = "notion",
 	.title = "Notion",
-	.item_types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) | RMSYNC_TYPE_BIT(RMSYNC_PAGE),
+	.item_types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) |
+				  RMSYNC_TYPE_BIT(RMSYNC_PAGE) | RMSYNC_TYPE_BIT(RMSYNC_TODO) |
+				  RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT),
 	.granularity = RMSYNC_PER_NOTEBOOK,
 	.limits = { .requests_per_second = 2.5, .burst = 20, .jobs_per_lane = 3 },
 	.config_schema = rmsync_notion_config_schema,
 	.check_config = rmsync_notion_check_config,
+	.wanted_types = rmsync_notion_wanted_types,
 	.begin = notion_begin,
 	.next = notion_next,
 	.response = notion_response

@@ -13,6 +13,8 @@
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
  *	notion_page.c		the toggles that the pages become
+ *	notion_note.c		the blocks that highlights and to-dos become
+ *	notion_link.c		keys and markers of all these blocks
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
  *
@@ -57,6 +59,8 @@ typedef struct NotionConfig
 	char	   *data_source_id;
 	bool		newest_first;
 	char	   *page_title;		/* "{n}" stands for the page number */
+	const char *highlights;		/* block type, NULL = off */
+	bool		todos;			/* as blocks */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
 	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
@@ -94,16 +98,21 @@ typedef enum NotionAction
 {
 	NOTION_PLAN_NONE,			/* equal: skipped when the job ends */
 	NOTION_PLAN_WAIT,			/* no text yet */
-	NOTION_PLAN_RETITLE,		/* same text, other number */
+	NOTION_PLAN_RETITLE,		/* page: same text, other number; note: to be
+								 * changed in place */
 	NOTION_PLAN_WRITE,			/* new toggle; an old one goes afterwards */
 	NOTION_PLAN_REMOVE,
 	NOTION_PLAN_DECIDED			/* the item has its outcome */
 } NotionAction;
 
-/* A due page: RmsyncItem.plan. */
+/*
+ * A due page, or a note: a highlight, a to-do, the heading above the to-dos.
+ * RmsyncItem.plan.
+ */
 typedef struct NotionPage
 {
 	RmsyncItem *item;
+	const char *key;			/* rmsync_notion_key */
 	NotionAction action;
 	int			slot;			/* index in nj->slots, -1 = none */
 	int			deletes;		/* entries of nj->deletes that are this page's */
@@ -117,10 +126,10 @@ typedef struct NotionPage
 	char	   *rm;				/* marker of that append, permanent */
 } NotionPage;
 
-/* A live page of the notebook, in the order the reader shall see. */
+/* A live page or note of the notebook, in the order the reader shall see. */
 typedef struct NotionSlot
 {
-	const char *page_id;
+	const char *key;
 	RmsyncSibling *sibling;		/* NULL = due page unknown to the engine's
 								 * list: it stands at the end */
 	NotionPage *page;			/* NULL = not due */
@@ -138,7 +147,7 @@ typedef struct NotionDelete
 /* A toggle that no ledger entry knows. */
 typedef struct NotionOrphan
 {
-	char	   *page_id;
+	char	   *key;
 	char	   *block_id;
 } NotionOrphan;
 
@@ -146,8 +155,9 @@ typedef struct NotionOrphan
 typedef struct NotionChild
 {
 	char	   *id;
-	char	   *page_id;		/* from the marker, NULL = not ours */
+	char	   *key;			/* from the marker, NULL = not ours */
 	char	   *rm;
+	bool		outdated;		/* of a type that was configured before */
 } NotionChild;
 
 /*
@@ -201,6 +211,7 @@ typedef struct NotionJob
 {
 	RmsyncJob  *job;
 	RmsyncItem *notebook;
+	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
 	NotionState state;
 	MemoryContext step_cxt;
 	MemoryContext batch_cxt;
@@ -274,6 +285,7 @@ extern const char rmsync_notion_config_schema[];
 extern char *rmsync_notion_read_config(Jsonb *json, NotionConfig *config,
 									   char **hint);
 extern char *rmsync_notion_check_config(Jsonb *json, char **hint);
+extern int	rmsync_notion_wanted_types(Jsonb *json);
 
 /* ---- notion_api.c ---- */
 
@@ -387,7 +399,7 @@ extern void rmsync_notion_load(NotionJob *nj);
 extern void rmsync_notion_plan(NotionJob *nj);
 
 /* The slot of a page, NULL if it is no live page. */
-extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *page_id);
+extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *key);
 
 /* True if the job has nothing to send. */
 extern bool rmsync_notion_idle(NotionJob *nj);
@@ -413,7 +425,7 @@ extern void rmsync_notion_flag_misplaced(NotionJob *nj);
  * Toggles that no ledger entry knows; strings are copied.  Those of pages
  * that are no more are to be deleted.
  */
-extern void rmsync_notion_add_orphan(NotionJob *nj, const char *page_id,
+extern void rmsync_notion_add_orphan(NotionJob *nj, const char *key,
 									 const char *block_id);
 extern void rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array);
 extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
@@ -421,12 +433,15 @@ extern void rmsync_notion_delete_orphans(NotionJob *nj);
 extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
 
 /* Replaces what is known of the toggles' order; strings are copied. */
-extern void rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n);
+extern void rmsync_notion_set_order(NotionJob *nj, char **keys, int n);
 
 /* Puts the pages of the append under way where they were appended. */
 extern void rmsync_notion_order_batch(NotionJob *nj);
 
 /* ---- notion_ledger.c ---- */
+
+/* The ledger entry has the hashes that are wanted. */
+extern bool rmsync_notion_recorded(const RmsyncItem *item);
 
 /* Ledger entry of the item equals what is wanted, now that it is sent. */
 extern void rmsync_notion_mark_synced(NotionJob *nj, RmsyncItem *item);
@@ -440,6 +455,8 @@ extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
 extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
+/* Something of the notebook's text was written: its properties follow. */
+extern void rmsync_notion_changed(NotionJob *nj, const RmsyncItem *item);
 /* The object is gone for good: the entry is to be removed, success. */
 extern void rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item);
 extern void rmsync_notion_fail_item(NotionJob *nj, RmsyncItem *item,
@@ -462,11 +479,36 @@ extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
 
+/* ---- notion_link.c ---- */
+
+/* What a block of ours is, among those of its notebook. */
+extern char *rmsync_notion_key(RmsyncItemType type, const char *id);
+
 /* Appends text as a URL may hold it in a path segment or a parameter. */
 extern void rmsync_notion_encode(StringInfo buf, const char *text);
 
-/* What a toggle's link to the application says; NULL = not one of ours. */
+/* The link in the text of an item's block. */
+extern char *rmsync_notion_link(NotionJob *nj, const RmsyncItem *item,
+								const char *rm);
+
+/* What such a link says; false if it is not one of ours. */
 extern bool rmsync_notion_read_link(NotionJob *nj, const char *url,
-									char **page_id, char **rm);
+									char **key, char **rm);
+
+/* ---- notion_note.c ---- */
+
+extern bool rmsync_notion_is_heading(const RmsyncItem *item);
+extern RmsyncItem *rmsync_notion_load_heading(NotionJob *nj, Jsonb *json);
+extern void rmsync_notion_heading_meta(NotionJob *nj, StringInfo buf);
+extern const char *rmsync_notion_block_type(NotionJob *nj,
+											const RmsyncItem *item);
+extern bool rmsync_notion_may_be(const char *type, const char *key);
+extern bool rmsync_notion_outdated_type(NotionJob *nj, const char *type,
+										const char *key);
+extern NotionBlock *rmsync_notion_note_block(NotionJob *nj,
+											 const RmsyncItem *item,
+											 const char *rm);
+extern char *rmsync_notion_note_patch(NotionJob *nj, const RmsyncItem *item,
+									  const char *rm);
 
 #endif							/* RMSYNC_TARGET_NOTION_H */
