@@ -60,7 +60,7 @@ walk_job(ReturnSetInfo *rsinfo, const RmsyncTarget *target, RmsyncJob *job,
 	bool open = false;
 
 	for (int i = 0; i < job->nitems; i++)
-		open = !rmsync_item_settled(job->lane, job->items[i]) || open;
+		open = !rmsync_item_settled(target, job->lane, job->items[i]) || open;
 	if (!open)
 		return;
 	target->begin(job);

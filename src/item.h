@@ -58,6 +58,10 @@ typedef struct RmsyncSource
 	const char *path;			/* notebook: folders and own name */
 	const char *document_type;	/* notebook: notebook | pdf | epub */
 	const char *author;			/* notebook */
+	const char *notebook_title; /* to-do */
+	const char *link_page;		/* to-do: its page at Notion, as the ledger of
+								 * target notion has it: page id ... */
+	const char *link_block;		/* ... and id of the toggle in there */
 	const char *page_id;		/* todo, highlight: item id of their page */
 	int			page_number;	/* 1-based, 0 = none */
 	int			page_count;		/* notebook */
@@ -119,6 +123,7 @@ typedef struct RmsyncItem
 	bool		recorded;		/* outcome is durable already */
 	bool		stays;			/* a newer version is in the queue */
 	bool		was_delivered;	/* ledger had an object or hash when loaded */
+	const char *recorded_id;	/* external id in the database */
 } RmsyncItem;
 
 /*

@@ -133,7 +133,7 @@ load_notebook(NotionJob *nj)
 														  NULL));
 	order = rmsync_json_get(metadata, "order", NULL);
 	n = rmsync_json_array_length(order);
-	nj->order_known = n >= 0;
+	nj->order_known = n >= 0 || nj->kind->type != RMSYNC_NOTEBOOK;
 	if (n > 0)
 	{
 		nj->order = palloc(sizeof(char *) * n);
@@ -305,6 +305,8 @@ rmsync_notion_slot(NotionJob *nj, const char *key)
 static bool
 goes_here(NotionJob *nj, const RmsyncItem *item)
 {
+	if (item == nj->notebook)
+		return false;
 	switch (item->type)
 	{
 		case RMSYNC_PAGE:
@@ -328,7 +330,7 @@ rmsync_notion_load(NotionJob *nj)
 
 	for (int i = 0; i < job->nitems; i++)
 	{
-		if (job->items[i]->type == RMSYNC_NOTEBOOK)
+		if (job->items[i]->type == nj->kind->type)
 			job->notebook = job->items[i];
 	}
 	nj->notebook = job->notebook;
@@ -342,7 +344,7 @@ rmsync_notion_load(NotionJob *nj)
 		item->plan = NULL;
 		if (goes_here(nj, item))
 			load_page(nj, &nj->pages[nj->npages++], item);
-		else if (item->type != RMSYNC_NOTEBOOK)
+		else if (item != nj->notebook)
 			rmsync_item_done(job, item, RMSYNC_OUT_SKIPPED, NULL, NULL);
 	}
 	if (nj->heading != NULL)

@@ -169,6 +169,13 @@ extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
 							  const char *notebook_uuid, RmsyncItemType type,
 							  const char *item_id);
 
+/*
+ * Queues the to-dos of pages whose objects at Notion have changed, in the
+ * connection that links to them; returns its lane, 0 = nothing was queued.
+ */
+extern int64 rmsync_store_links(const RmsyncLaneInfo *lane,
+								const char **page_ids, int n);
+
 /* One row of sync_log. */
 extern void rmsync_store_log(const RmsyncLaneInfo *lane,
 							 const RmsyncItem *item, const char *status,

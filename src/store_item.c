@@ -128,8 +128,14 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	static RmsyncPlan plan = {
 		"SELECT t.item_id, t.page_number, t.title, t.text, t.completed,"
 		" t.confidence, t.modified_at, t.page_id, t.notebook_uuid,"
-		" t.written_at"
+		" t.written_at, n.title, p.metadata_json ->> 'notion_page_id',"
+		" p.external_id"
 		" FROM rmsync.source_todo t"
+		" LEFT JOIN rmsync.source_notebook n"
+		" ON n.user_id = $1 AND n.item_id = t.notebook_uuid AND n.live"
+		" LEFT JOIN rmsync.sync_records p ON p.user_id = $1"
+		" AND p.target_name = 'notion' AND p.item_type = 'page_text'"
+		" AND p.item_id = t.page_id"
 		" WHERE t.user_id = $1 AND t.live AND t.item_id = ANY ($2)"
 		" AND t.notebook_uuid = ANY ($3)"
 		" ORDER BY t.row_id",
@@ -163,6 +169,9 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
 		item->notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
 		item->src.written_at = spi_time(i, 10);
+		item->src.notebook_title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 11);
+		item->src.link_page = rmsync_spi_text(ITEM_CXT(cxt, item), i, 12);
+		item->src.link_block = rmsync_spi_text(ITEM_CXT(cxt, item), i, 13);
 	}
 }
 
@@ -299,6 +308,7 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 		status = rmsync_spi_text(CurrentMemoryContext, i, 6);
 		item->ledger.exists = true;
 		item->ledger.external_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
+		item->recorded_id = item->ledger.external_id;
 		copy_hash(item->ledger.content_hash, i, 3);
 		copy_hash(item->ledger.placement_hash, i, 4);
 		item->ledger.config_epoch = rmsync_spi_int(i, 5, 0);

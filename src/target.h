@@ -58,6 +58,9 @@ typedef struct RmsyncTarget
 	RmsyncTargetLimits limits;
 	bool		own_servers;	/* every connection names a server of its own:
 								 * what fails at one says nothing about others */
+	bool		learns;			/* what the first job of a lane finds out is
+								 * for the others: until then, one at a time */
+	bool		linked_to;		/* other connections link to its pages */
 	const char *config_schema;	/* JSON Schema text, for rmsync_targets() */
 
 	/*
@@ -73,6 +76,13 @@ typedef struct RmsyncTarget
 	/* MAY be NULL.  Limits for this configuration and learned remote notes. */
 	void		(*lane_limits) (Jsonb *config, const char *remote,
 								RmsyncTargetLimits *limits);
+
+	/*
+	 * MAY be NULL.  Does the object say something else than the source, though
+	 * the hashes are equal?  For what is no part of them, such as the name of
+	 * an item's notebook.
+	 */
+	bool		(*outdated) (const RmsyncItem *item);
 
 	/*
 	 * MAY be NULL.  Body of the answer a service would give to this request if
@@ -92,6 +102,7 @@ extern const RmsyncTarget *const rmsync_targets[];
 extern const RmsyncTarget *rmsync_target_find(const char *name);
 
 extern const RmsyncTarget rmsync_target_notion;
+extern const RmsyncTarget rmsync_target_notion_todos;
 extern const RmsyncTarget rmsync_target_webhook;
 
 #endif							/* RMSYNC_TARGET_H */

@@ -1,14 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * target_notion.h
- *	  What the files of target 'notion' share.
+ *	  What the files of the targets 'notion' and 'notion-todos' share.
  *
  *	target_notion.c		vtable, the loop over the states
+ *	target_notion_todos.c	vtable
  *	notion_config.c		configuration
  *	notion_api.c		requests, and what an answer means
  *	notion_discover.c	the database's columns
  *	notion_notebook.c	the page that a notebook becomes
  *	notion_properties.c	what its columns say
+ *	notion_todo.c		the row that a to-do becomes, and its columns
+ *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
@@ -37,7 +40,7 @@
 #define RMSYNC_NOTION_MAX_DELAYS 8
 #define RMSYNC_NOTION_RM_LEN 12 /* hex digits in a marker */
 
-/* The columns of the database that we fill. */
+/* The columns of a database of notebooks that we fill. */
 typedef enum NotionRole
 {
 	NOTION_TITLE = 0,			/* whatever its name */
@@ -52,6 +55,24 @@ typedef enum NotionRole
 	NOTION_ROLES
 } NotionRole;
 
+/* The same of a database of to-dos; the first two are in every database. */
+typedef enum NotionTodoRole
+{
+	NOTION_TODO_COMPLETED = NOTION_ID + 1,
+	NOTION_TODO_STATUS,			/* of type status, if there is one ... */
+	NOTION_TODO_WORKFLOW,		/* ... else this select */
+	NOTION_TODO_NOTEBOOK,
+	NOTION_TODO_UUID,
+	NOTION_TODO_PAGE,
+	NOTION_TODO_WRITTEN,
+	NOTION_TODO_CONFIDENCE,
+	NOTION_TODO_TAGS,
+	NOTION_TODO_LINK,
+	NOTION_TODO_ROLES
+} NotionTodoRole;
+
+#define NOTION_MAX_ROLES Max(NOTION_ROLES, NOTION_TODO_ROLES)
+
 typedef struct NotionConfig
 {
 	char	   *authorization;	/* "Bearer ...", wiped with the job */
@@ -61,6 +82,7 @@ typedef struct NotionConfig
 	char	   *page_title;		/* "{n}" stands for the page number */
 	const char *highlights;		/* block type, NULL = off */
 	bool		todos;			/* as blocks */
+	bool		no_status;		/* to-dos: leave a status column alone */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
 	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
@@ -75,11 +97,54 @@ typedef struct NotionRemote
 	bool		complete;		/* discovery is done for this configuration */
 	char	   *database_id;	/* as configured, NULL = none */
 	char	   *data_source_id;
-	char	   *column[NOTION_ROLES];	/* property id, NULL = not used */
-	bool		had[NOTION_ROLES];	/* was known before: a column that is
+	char	   *column[NOTION_MAX_ROLES];	/* property id, NULL = not used */
+	bool		had[NOTION_MAX_ROLES];	/* was known before: a column that is
 									 * missing now was deleted by the user,
 									 * and stays deleted */
+	char	   *status_open;	/* ids of options of a status column, NULL =
+								 * not used */
+	char	   *status_done;
 } NotionRemote;
+
+struct NotionJob;
+
+/* A column that we fill. */
+typedef struct NotionRoleInfo
+{
+	const char *key;			/* in the remote notes */
+	const char *name;			/* of the column; NULL = any of its type */
+	const char *type;
+	const char *schema;			/* to add it; NULL = never added */
+} NotionRoleInfo;
+
+/*
+ * What the rows of the database are.  The row of a job is the "notebook" in
+ * what follows: with notion-todos it is a to-do, and nothing stands in it.
+ */
+typedef struct NotionKind
+{
+	RmsyncItemType type;
+	const char *marker;			/* "notebook", "todo" */
+	const char *const *config_keys;
+	const char *config_hint;
+	const NotionRoleInfo *roles;
+	int			nroles;
+
+	/* Appends the members of "properties". */
+	void		(*properties) (struct NotionJob *nj, StringInfo buf);
+
+	/* MAY be NULL.  Reads the schema before columns are assigned. */
+	void		(*learn) (struct NotionJob *nj, Jsonb *properties);
+
+	/* MAY be NULL.  Is this column used?  Asked in the order of the roles. */
+	bool		(*wants) (struct NotionJob *nj, int role);
+
+	/* MAY be NULL.  Appends members to the row's metadata. */
+	void		(*metadata) (struct NotionJob *nj, StringInfo buf);
+
+	/* MAY be NULL.  See RmsyncTarget. */
+	bool		(*outdated) (const RmsyncItem *item);
+} NotionKind;
 
 /* What an answer means for the job.  See rmsync_notion_answer. */
 typedef enum NotionAnswer
@@ -210,6 +275,7 @@ typedef enum NotionState
 typedef struct NotionJob
 {
 	RmsyncJob  *job;
+	const NotionKind *kind;
 	RmsyncItem *notebook;
 	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
 	NotionState state;
@@ -277,14 +343,26 @@ typedef struct NotionJob
 	int			nopen;			/* children in it */
 } NotionJob;
 
+/* ---- target_notion.c ---- */
+
+extern void rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind);
+extern RmsyncStep rmsync_notion_next(RmsyncJob *job,
+									 RmsyncHttpRequest *request);
+extern void rmsync_notion_response(RmsyncJob *job,
+								   const RmsyncHttpResponse *response);
+
 /* ---- notion_config.c ---- */
 
 extern const char rmsync_notion_config_schema[];
+extern const char rmsync_notion_todos_config_schema[];
+extern const char *const rmsync_notion_config_keys[];
+extern const char *const rmsync_notion_todos_config_keys[];
 
 /* NULL or a palloc'd message naming the field.  *config holds a secret. */
-extern char *rmsync_notion_read_config(Jsonb *json, NotionConfig *config,
-									   char **hint);
-extern char *rmsync_notion_check_config(Jsonb *json, char **hint);
+extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
+									   NotionConfig *config, char **hint);
+extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
+										char **hint);
 extern int	rmsync_notion_wanted_types(Jsonb *json);
 
 /* ---- notion_api.c ---- */
@@ -355,6 +433,10 @@ extern bool rmsync_notion_discover_next(NotionJob *nj,
 extern void rmsync_notion_discover_response(NotionJob *nj,
 											const RmsyncHttpResponse *response);
 
+/* A column by id (NULL = any) and type; NULL if there is none. */
+extern Jsonb *rmsync_notion_find_property(Jsonb *properties, const char *id,
+										  const char *type);
+
 /* Where discovery begins with this configuration. */
 extern NotionState rmsync_notion_discover_start(NotionJob *nj);
 
@@ -373,11 +455,30 @@ extern bool rmsync_notion_notebook_differs(NotionJob *nj);
 
 /* ---- notion_properties.c ---- */
 
+extern const NotionKind rmsync_notion_notebooks;
+
 /*
  * Appends "properties":{...}: absolute values, so that sending them twice is
  * harmless.
  */
 extern void rmsync_notion_properties(NotionJob *nj, StringInfo buf);
+
+/* Append one member, if the column is used. */
+extern bool rmsync_notion_property(NotionJob *nj, StringInfo buf, int role);
+extern void rmsync_notion_text_property(NotionJob *nj, StringInfo buf,
+										int role, const char *text);
+extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
+									   int role, const char *json);
+
+/* ---- notion_todo.c ---- */
+
+extern const NotionKind rmsync_notion_todos;
+extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
+
+/* ---- notion_imagine.c ---- */
+
+extern const char *rmsync_notion_imagine(RmsyncJob *job,
+										 const RmsyncHttpRequest *request);
 
 /* ---- notion_resolve.c ---- */
 
