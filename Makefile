@@ -9,16 +9,20 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_adopt.o \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
 	src/api_markdown.o \
+	src/api_oauth.o \
 	src/api_preview.o \
 	src/api_process.o \
+	src/api_webhook.o \
 	src/credentials.o \
 	src/dbhook.o \
 	src/engine.o \
 	src/engine_job.o \
 	src/engine_load.o \
+	src/engine_oauth.o \
 	src/engine_record.o \
 	src/engine_suspect.o \
 	src/engine_work.o \
@@ -52,6 +56,7 @@ OBJS = \
 	src/notion_link.o \
 	src/notion_note.o \
 	src/notion_notebook.o \
+	src/notion_oauth.o \
 	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
@@ -65,10 +70,13 @@ OBJS = \
 	src/recorder.o \
 	src/retry.o \
 	src/rmsync.o \
+	src/secret_file.o \
 	src/shmem.o \
 	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \
+	src/store_oauth.o \
+	src/store_outcome.o \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \

@@ -25,6 +25,7 @@ CREATE TABLE rmsync.integration_configs (
 	access_token_encrypted text,
 	refresh_token_encrypted text,
 	token_expires_at timestamptz,
+	grant_id text,			-- OAuth: lanes of a user with the same one share their tokens
 	item_types int NOT NULL,		-- bits: 1 notebook, 2 page, 4 todo, 8 highlight
 	granularity "char" NOT NULL,	-- 'i' item, 'n' notebook
 	state text NOT NULL DEFAULT 'active'
@@ -120,6 +121,8 @@ CREATE TABLE rmsync.sync_records (
 CREATE INDEX sync_records_notebook ON rmsync.sync_records (lane_id, notebook_uuid);
 CREATE INDEX unique_content_target ON rmsync.sync_records (content_hash, target_name, user_id);
 CREATE INDEX sync_records_troubled ON rmsync.sync_records (user_id, target_name) WHERE status IN ('failed', 'retry');
+CREATE INDEX sync_records_external ON rmsync.sync_records (external_id)
+	WHERE item_type <> 'page_text' AND external_id IS NOT NULL;
 COMMENT ON TABLE rmsync.sync_records IS 'the ledger: what each target holds of each item';
 
 -- Outcomes, append-only, one partition a day.
@@ -167,6 +170,40 @@ CREATE TABLE rmsync.notifications (
 CREATE INDEX notifications_user ON rmsync.notifications (user_id, created_at);
 COMMENT ON TABLE rmsync.notifications IS 'what a user should be told: failed authentication, quota, retries exhausted, first success';
 
+-- Secret of a subscription, from its handshake.  A subscription is the
+-- application's (user 0) or that of a user's own connection.
+CREATE TABLE rmsync.webhook_secrets (
+	user_id bigint NOT NULL,		-- 0 = all users
+	target_name text NOT NULL,
+	token_encrypted text NOT NULL,
+	subscription_id text,			-- learned from the first event it signed
+	created_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, target_name)
+);
+COMMENT ON TABLE rmsync.webhook_secrets IS 'verification tokens of webhook subscriptions, encrypted';
+
+-- Events are delivered again until they are answered.
+CREATE TABLE rmsync.webhook_events (
+	user_id bigint NOT NULL,		-- of the secret that signed it
+	target_name text NOT NULL,
+	event_id text NOT NULL,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, target_name, event_id)
+);
+CREATE INDEX webhook_events_received ON rmsync.webhook_events (received_at);
+COMMENT ON TABLE rmsync.webhook_events IS 'webhook events received in the last week, to know them again';
+
+CREATE TABLE rmsync.remote_changes (
+	user_id bigint NOT NULL,
+	target_name text NOT NULL,
+	external_id text NOT NULL,
+	kind text NOT NULL,				-- as the service calls it
+	at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, target_name, external_id, kind)
+);
+CREATE INDEX remote_changes_at ON rmsync.remote_changes (at);
+COMMENT ON TABLE rmsync.remote_changes IS 'objects at a service that somebody changed there and that have not been looked at since';
+
 -- Losing the ledger in a restore would double every object at every target.
 SELECT pg_catalog.pg_extension_config_dump('rmsync.instance', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.integration_configs', '');
@@ -175,6 +212,9 @@ SELECT pg_catalog.pg_extension_config_dump('rmsync.sync_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.sync_records', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.notebook_sync_settings', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.notifications', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_secrets', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_events', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.remote_changes', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.version_seq', '');
 -- One call per statement: each rewrites the extension's own catalog row.
 DO $$

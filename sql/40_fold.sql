@@ -196,6 +196,9 @@ AS $$
 	DELETE FROM rmsync.sync_log WHERE user_id = gone;
 	DELETE FROM rmsync.notebook_sync_settings WHERE user_id = gone;
 	DELETE FROM rmsync.notifications WHERE user_id = gone;
+	DELETE FROM rmsync.webhook_secrets WHERE user_id = gone;
+	DELETE FROM rmsync.webhook_events WHERE user_id = gone;
+	DELETE FROM rmsync.remote_changes WHERE user_id = gone;
 	DELETE FROM rmsync.sync_intake WHERE user_id = gone;
 $$;
 COMMENT ON FUNCTION rmsync.forget_user(bigint) IS 'removes everything rmsync holds of a user';

@@ -181,6 +181,7 @@ BEGIN
 	GET DIAGNOSTICS queued = ROW_COUNT;
 	DELETE FROM rmsync.sync_records r WHERE r.lane_id = c.id;
 	GET DIAGNOSTICS records = ROW_COUNT;
+	DELETE FROM rmsync.remote_changes x WHERE x.user_id = c.user_id AND x.target_name = c.target_name;
 	PERFORM rmsync.lanes_changed();
 	PERFORM rmsync.wake();
 	RETURN jsonb_build_object('target_name', target_name, 'sync_records_deleted', records, 'queue_items_deleted', queued);

@@ -100,9 +100,40 @@ same_destination(Jsonb *a, Jsonb *b)
 	return true;
 }
 
-/* Is this another destination than the stored connection's? */
+/* The token a configuration names, by whatever name. */
+static char *
+token_of(Jsonb *config)
+{
+	static const char *const keys[] = { "api_token", "access_token",
+										"notion_token" };
+
+	for (int i = 0; i < lengthof(keys); i++)
+	{
+		char *token = rmsync_json_get_string(config, keys[i], NULL);
+
+		if (token != NULL)
+			return token;
+	}
+	return NULL;
+}
+
 static bool
-destination_changes(int64 user_id, const char *target_name, Jsonb *config)
+same_token(Jsonb *a, Jsonb *b)
+{
+	char *x = token_of(a);
+	char *y = token_of(b);
+
+	return x == NULL || y == NULL ? x == y : strcmp(x, y) == 0;
+}
+
+/*
+ * Is this another destination than the stored connection's, and has it another
+ * token than that was made with?  An application goes on naming the token that
+ * OAuth gave it, which may have been renewed since.
+ */
+static bool
+destination_changes(int64 user_id, const char *target_name, Jsonb *config,
+					bool *new_token)
 {
 	char *token =
 		rmsync_store_lane_token(CurrentMemoryContext, user_id, target_name);
@@ -110,6 +141,7 @@ destination_changes(int64 user_id, const char *target_name, Jsonb *config)
 	Jsonb *old;
 	bool same;
 
+	*new_token = true;
 	if (token == NULL)
 		return false;
 	plain = rmsync_decrypt(user_id, token);
@@ -118,6 +150,7 @@ destination_changes(int64 user_id, const char *target_name, Jsonb *config)
 	old = rmsync_json_parse(plain, strlen(plain));
 	explicit_bzero(plain, strlen(plain));
 	same = old != NULL && same_destination(old, config);
+	*new_token = old == NULL || !same_token(old, config);
 	return !same;
 }
 
@@ -136,6 +169,7 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	char *result;
 	int types;
 	bool elsewhere;
+	bool new_token;
 	MemoryContext cxt = CurrentMemoryContext;
 
 	pgstat_report_activity(STATE_RUNNING, "rmsync_connect(...)");
@@ -169,7 +203,7 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	explicit_bzero(plain, strlen(plain));
 
 	SPI_connect();
-	elsewhere = destination_changes(user_id, name, config);
+	elsewhere = destination_changes(user_id, name, config, &new_token);
 	if (backup && elsewhere)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -182,6 +216,8 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 		rmsync_store_connect(user_id, name, token, types,
 							 target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
 							 elsewhere, backup);
+	if (new_token && !backup)
+		rmsync_store_oauth_forget(user_id, name);
 	result = MemoryContextStrdup(cxt, result);
 	SPI_finish();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(result)));
@@ -261,7 +297,7 @@ run_engine(RmsyncEngine *engine, int64 max_items)
 Datum
 rmsync_run_sql(PG_FUNCTION_ARGS)
 {
-	int64 max_items = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
+	volatile int64 max_items = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	RmsyncEngine *volatile engine = NULL;
 	RmsyncEngineStat stat;
 	StringInfoData buf;

@@ -48,6 +48,11 @@
 #define RMSYNC_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 18 has C11's word for functions that do not return, in C11's place. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 16 replaced the ownership tests of each catalog by one. */
 #if PG_VERSION_NUM >= 160000
 #define RmsyncOwnsDatabase(dboid, roleid) \

@@ -16,10 +16,7 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "access/htup_details.h"
 #include "catalog/dependency.h"
@@ -29,7 +26,6 @@
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
-#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/inval.h"
@@ -39,9 +35,9 @@
 #include "credentials.h"
 #include "fernet.h"
 #include "guc.h"
+#include "secret_file.h"
 
 #define MAX_MASTER_KEYS 16
-#define MAX_KEY_FILE 16384
 
 #define ENVIRONMENT_KEY "INTEGRATION_MASTER_KEY"
 
@@ -51,13 +47,6 @@ typedef struct KeyRing
 	int nkeys;
 	RmsyncMasterKey keys[MAX_MASTER_KEYS];
 } KeyRing;
-
-/* Why there is no key ring: full sentences. */
-typedef struct KeyProblem
-{
-	char *detail;
-	const char *hint;
-} KeyProblem;
 
 /* Functions of pgcrypto; looked up again when pg_proc changes. */
 static struct
@@ -236,88 +225,13 @@ static const RmsyncCrypto pgcrypto_primitives = {
 
 /* ---- master keys ---- */
 
-/* Is the open file one that only the server's owner can have written? */
-static bool
-check_key_file(int fd, KeyProblem *problem)
-{
-	struct stat st;
-
-	problem->hint = NULL;
-	if (fstat(fd, &st) != 0)
-		problem->detail = psprintf("Could not stat the master key file: %m.");
-	else if (!S_ISREG(st.st_mode))
-		problem->detail = pstrdup("The master key file is not a regular file.");
-	else if (st.st_uid != geteuid() && st.st_uid != 0)
-		problem->detail = pstrdup("The master key file is owned by another "
-								  "user.");
-	else if (st.st_mode & (S_IRWXG | S_IRWXO) &&
-			 !(st.st_uid == 0 &&
-			   (st.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0))
-	{
-		/* The exception for root is core's rule for TLS keys. */
-		problem->detail = pstrdup("The master key file has group or world "
-								  "access.");
-	}
-	else if (st.st_size > MAX_KEY_FILE)
-	{
-		problem->detail = pstrdup("The master key file is too large.");
-		return false;
-	}
-	else
-		return true;
-
-	problem->hint = "It must be a regular file with permissions u=rw (0600) "
-					"or less if owned by the database user, or u=rw,g=r "
-					"(0640) or less if owned by root.";
-	return false;
-}
-
-/*
- * Reads the key file into buf[MAX_KEY_FILE].  Returns the number of bytes, -1
- * with *problem set if it cannot be used.
- */
-static int
-read_key_file(const char *path, char *buf, KeyProblem *problem)
-{
-	/* O_NONBLOCK: a FIFO must not stop the server. */
-	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
-	int len = 0;
-
-	if (fd < 0)
-	{
-		problem->detail = psprintf("Could not open the master key file: %m.");
-		problem->hint = "Check the setting \"rmsync.master_key_file\".";
-		return -1;
-	}
-	if (!check_key_file(fd, problem))
-		len = -1;
-	while (len >= 0 && len < MAX_KEY_FILE)
-	{
-		int n = (int) read(fd, buf + len, MAX_KEY_FILE - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-		{
-			problem->detail = psprintf("Could not read the master key file: %m.");
-			problem->hint = NULL;
-			len = -1;
-		}
-		if (n <= 0)
-			break;
-		len += n;
-	}
-	CloseTransientFile(fd);
-	return len;
-}
-
 /*
  * Reads keys, one per line; blank lines and lines that begin with # count for
  * nothing.  "source" names where the text is from in messages.
  */
 static bool
 parse_keys(KeyRing *ring, const char *text, int len, const char *source,
-		   KeyProblem *problem)
+		   RmsyncFileProblem *problem)
 {
 	const char *end = text + len;
 	int line = 0;
@@ -366,9 +280,9 @@ parse_keys(KeyRing *ring, const char *text, int len, const char *source,
  * either case the caller must wipe *ring.
  */
 static bool
-load_keys(KeyRing *ring, KeyProblem *problem)
+load_keys(KeyRing *ring, RmsyncFileProblem *problem)
 {
-	char buf[MAX_KEY_FILE];
+	char buf[RMSYNC_MAX_SECRET_FILE];
 	const char *environment = getenv(ENVIRONMENT_KEY);
 	bool ok = false;
 	int len;
@@ -376,7 +290,8 @@ load_keys(KeyRing *ring, KeyProblem *problem)
 	ring->nkeys = 0;
 	if (rmsync_master_key_file != NULL && rmsync_master_key_file[0] != '\0')
 	{
-		len = read_key_file(rmsync_master_key_file, buf, problem);
+		len = rmsync_read_secret_file(rmsync_master_key_file, "master key file",
+									  "rmsync.master_key_file", buf, problem);
 		if (len >= 0)
 			ok = parse_keys(ring, buf, len, "the master key file", problem);
 		explicit_bzero(buf, sizeof(buf));
@@ -398,7 +313,7 @@ load_keys(KeyRing *ring, KeyProblem *problem)
 static void
 require_keys(KeyRing *ring)
 {
-	KeyProblem problem = { 0 };
+	RmsyncFileProblem problem = { 0 };
 
 	if (load_keys(ring, &problem))
 		return;
@@ -418,7 +333,7 @@ bool
 rmsync_have_master_key(char **why)
 {
 	KeyRing ring;
-	KeyProblem problem;
+	RmsyncFileProblem problem;
 	bool ok = load_keys(&ring, &problem);
 
 	explicit_bzero(&ring, sizeof(ring));

@@ -169,13 +169,24 @@ database_to_clear(Node *stmt)
 }
 
 static void
+run_command(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (prev_ProcessUtility)
+		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
+							queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+static void
 rmsync_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 					  bool readOnlyTree, ProcessUtilityContext context,
 					  ParamListInfo params, QueryEnvironment *queryEnv,
 					  DestReceiver *dest, QueryCompletion *qc)
 {
-	ProcessUtility_hook_type next =
-		prev_ProcessUtility ? prev_ProcessUtility : standard_ProcessUtility;
 	bool drops_database = IsA(pstmt->utilityStmt, DropdbStmt);
 	bool drops = drops_extension(pstmt->utilityStmt);
 	Oid dboid = InvalidOid;
@@ -184,8 +195,8 @@ rmsync_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		dboid = database_to_clear(pstmt->utilityStmt);
 	if (!OidIsValid(dboid))
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
-			 qc);
+		run_command(pstmt, queryString, readOnlyTree, context, params, queryEnv,
+					dest, qc);
 		if (drops)
 			rmsync_wake_at_commit();
 		return;
@@ -197,8 +208,8 @@ rmsync_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 														 HOLD_MS));
 		wait_for_workers(dboid);
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
-			 qc);
+		run_command(pstmt, queryString, readOnlyTree, context, params, queryEnv,
+					dest, qc);
 	}
 	PG_CATCH();
 	{

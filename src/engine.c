@@ -30,7 +30,7 @@
 #include "txn.h"
 
 /* Results wait at most this long, or until this many are there. */
-#define FLUSH_US 5000
+#define FLUSH_US 20000
 #define FLUSH_JOBS 128
 
 int64
@@ -75,6 +75,7 @@ rmsync_engine_create(bool foreground)
 	dlist_init(&engine->delayed);
 	dlist_init(&engine->committing);
 	dlist_init(&engine->ended);
+	dlist_init(&engine->refreshes);
 
 	ctl.keysize = sizeof(int64);
 	ctl.entrysize = sizeof(RmsyncLane);
@@ -168,6 +169,8 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (engine->totals_since_us != 0 &&
 		now_us - engine->totals_since_us >= RMSYNC_TOTALS_US)
 		return true;
+	if (rmsync_engine_refresh_wait(engine, now_us) == 0)
+		return true;
 	return wants_load(engine, now_us);
 }
 
@@ -194,6 +197,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	durable = rmsync_engine_record(engine, now_us);
 	others = engine->others;
 	engine->others = false;
+	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, false);
@@ -226,7 +230,9 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
-	engine->careful = false;
+	rmsync_engine_refresh_stored(engine);
+	if (engine->careful > 0)
+		engine->careful--;
 	return true;
 }
 
@@ -259,6 +265,8 @@ next_timeout(RmsyncEngine *engine)
 							 : engine->ended_since_us + FLUSH_US - now_us);
 	if (engine->totals_since_us != 0)
 		sooner(&timeout, engine->totals_since_us + RMSYNC_TOTALS_US - now_us);
+	if (rmsync_engine_refresh_wait(engine, now_us) >= 0)
+		sooner(&timeout, rmsync_engine_refresh_wait(engine, now_us));
 	if (engine->next_due != 0)
 		sooner(&timeout, engine->next_due - GetCurrentTimestamp());
 	dlist_foreach(iter, &engine->waiting)
@@ -305,16 +313,19 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 		if (!database_turn(engine, woken, now_us))
 		{
 			rmsync_http_abandon(engine->http);
+			engine->abandoned = true;
 			return RMSYNC_ENGINE_GONE;
 		}
 		MemoryContextReset(engine->turn_cxt);
 		rmsync_engine_start_jobs(engine, now_us);
 		prune_active(engine);
 	}
-	engine->stat.in_flight = engine->in_flight;
+	/* a refresh under way must not be left */
+	engine->stat.in_flight =
+		engine->in_flight + (dlist_is_empty(&engine->refreshes) ? 0 : 1);
 	engine->stat.lanes = (int) hash_get_num_entries(engine->lanes);
 	*timeout_ms = next_timeout(engine);
-	return engine->in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
+	return engine->stat.in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
 			   ? RMSYNC_ENGINE_IDLE
 			   : RMSYNC_ENGINE_BUSY;
 }
@@ -384,7 +395,9 @@ rmsync_engine_recover(RmsyncEngine *engine)
 	}
 	engine->current = NULL;
 	engine->loading = NULL;
-	engine->careful = true;
+
+	/* outcomes are written together: which one was it? */
+	engine->careful = engine->nended + engine->ncommitting + 1;
 	engine->due_dirty = true;
 }
 
@@ -397,16 +410,21 @@ rmsync_engine_reload(RmsyncEngine *engine)
 void
 rmsync_engine_shutdown(RmsyncEngine *engine)
 {
+	bool tokens = rmsync_engine_refresh_finish(engine);
+
 	if (engine->nended == 0 && engine->ncommitting == 0 &&
-		engine->totals_since_us == 0)
+		engine->totals_since_us == 0 && !tokens)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
+	MemoryContextSwitchTo(engine->turn_cxt);
 	if (rmsync_store_present())
 	{
 		(void) rmsync_engine_record(engine, rmsync_engine_now());
+		if (tokens)
+			(void) rmsync_engine_refresh_store(engine, rmsync_engine_now());
 		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
 	}
-	rmsync_txn_end(false);
+	rmsync_txn_end(tokens);
 }
 
 void
@@ -416,6 +434,7 @@ rmsync_engine_destroy(RmsyncEngine *engine)
 	RmsyncLane *lane;
 
 	rmsync_http_destroy(engine->http);
+	rmsync_engine_refresh_drop(engine);
 	hash_seq_init(&seq, engine->lanes);
 	while ((lane = hash_seq_search(&seq)) != NULL)
 		rmsync_lane_clear(lane);

@@ -3,8 +3,8 @@
  * engine_internal.h
  *	  What the files of the engine share: engine.c (turns), engine_work.c
  *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
- *	  a job), engine_record.c (outcomes to the database), engine_suspect.c
- *	  (after a crash).
+ *	  a job), engine_record.c (outcomes to the database), engine_oauth.c
+ *	  (renewing tokens), engine_suspect.c (after a crash).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -45,6 +45,7 @@ typedef struct EngineJob
 	int64		deadline_us;	/* delayed until */
 	int64		started_us;
 	int			db_errors;		/* how often recording it failed */
+	int			generation;		/* of the lane's credentials at its start */
 	bool		has_request;	/* planned, waiting for a token */
 	bool		began;
 	int			record;			/* entries in the flight recorder */
@@ -78,6 +79,7 @@ struct RmsyncEngine
 	dlist_head	delayed;
 	dlist_head	committing;
 	dlist_head	ended;
+	dlist_head	refreshes;		/* tokens being renewed */
 	int			nended;
 	int			ncommitting;
 	int			in_flight;		/* jobs started and not ended */
@@ -91,7 +93,9 @@ struct RmsyncEngine
 	int			nleases;
 	EngineJob  *current;		/* being recorded: blamed for an error */
 	RmsyncLane *loading;		/* being loaded: blamed for an error */
-	bool		careful;		/* after an error: one job per transaction */
+	bool		abandoned;		/* the transport is no longer to be used */
+	int			careful;		/* after an error: so many transactions are for
+								 * one job each */
 	bool		after_crash;	/* of a former worker */
 	bool		has_suspects;	/* as of the last look */
 	RmsyncLane *suspect_lane;	/* has a suspect that could run now */
@@ -115,6 +119,8 @@ extern bool rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us,
 								  bool *others);
 extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
 								bool *others);
+extern void rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob,
+								int64 now_us);
 extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
 
 /* engine_load.c */
@@ -148,5 +154,16 @@ extern bool rmsync_engine_record(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_recorded(RmsyncEngine *engine);
 extern void rmsync_engine_flush_lanes(RmsyncEngine *engine, int64 now_us,
 									  bool all);
+
+extern void rmsync_engine_refused(RmsyncLane *lane, const char *reason,
+								  int requests);
+
+/* engine_oauth.c */
+extern bool rmsync_engine_refresh(RmsyncEngine *engine, RmsyncLane *lane);
+extern bool rmsync_engine_refresh_store(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_refresh_stored(RmsyncEngine *engine);
+extern int64 rmsync_engine_refresh_wait(RmsyncEngine *engine, int64 now_us);
+extern bool rmsync_engine_refresh_finish(RmsyncEngine *engine);
+extern void rmsync_engine_refresh_drop(RmsyncEngine *engine);
 
 #endif							/* RMSYNC_ENGINE_INTERNAL_H */

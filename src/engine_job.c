@@ -205,7 +205,15 @@ rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
 		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 		int64 wait = rmsync_lane_wait(ejob->lane, now_us);
 
-		if (wait > 0)
+		if (ejob->lane->refresh != NULL)
+		{
+			/* its token is no longer good; what this says is known */
+			dlist_delete(&ejob->node);
+			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_AUTH, 0, "unauthorized",
+							NULL);
+			end_job(engine, ejob);
+		}
+		else if (wait > 0)
 		{
 			dlist_delete(&ejob->node);
 			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_RATE,
@@ -263,6 +271,7 @@ start_job(RmsyncEngine *engine, EngineJob *ejob)
 	engine->in_flight++;
 	dlist_push_tail(&engine->started, &ejob->started_node);
 	ejob->started_us = rmsync_engine_now();
+	ejob->generation = lane->generation;
 	crash_on_purpose(job);
 
 	old = MemoryContextSwitchTo(job->cxt);

@@ -102,7 +102,7 @@ rmsync_engine_drop_buffer(RmsyncEngine *engine, RmsyncLane *lane)
 bool
 rmsync_engine_loadable(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 {
-	return lane->ready && lane->lease->held &&
+	return lane->ready && lane->lease->held && lane->refresh == NULL &&
 		   lane->buffered < Min(REFILL_BELOW, 1 + lane->limits.jobs_per_lane) &&
 		   (lane->usable || !lane->loaded ||
 			(lane->in_flight == 0 && lane->buffered == 0)) &&
@@ -361,7 +361,7 @@ rmsync_engine_load(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_mutable_iter iter;
 	int visited = 0;
-	int max = engine->careful ? 1 : LOAD_LANES;
+	int max = engine->careful > 0 ? 1 : LOAD_LANES;
 
 	if (engine->suspect_lane != NULL)
 	{

@@ -117,8 +117,6 @@ static void
 record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			   int64 now_us)
 {
-	int64 lane_id = ejob->lane->lane_id;
-
 	write_ledger(ejob, item);
 	if (item->version == 0 || item->recorded)
 		return;
@@ -128,7 +126,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 			return;
 		case RMSYNC_OUT_SUCCESS:
 		case RMSYNC_OUT_SKIPPED:
-			item->stays = !rmsync_store_queue_done(lane_id, item);
+			rmsync_store_queue_done(item);
 			rmsync_store_log(ejob->job.lane, item,
 							 item->outcome == RMSYNC_OUT_SUCCESS ? "success"
 																 : "skipped",
@@ -136,7 +134,7 @@ record_decided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 							 duration_ms(ejob, now_us));
 			break;
 		case RMSYNC_OUT_WAIT:
-			item->stays = !rmsync_store_queue_done(lane_id, item);
+			rmsync_store_queue_done(item);
 			break;
 		case RMSYNC_OUT_ITEM_ERROR:
 			record_item_error(engine, ejob, item,
@@ -164,90 +162,76 @@ record_lost(EngineJob *ejob)
 
 	for (int i = 0; i < job->nsiblings; i++)
 	{
-		if (job->siblings[i].lost)
-			rmsync_store_lost(job->lane, job->group_key, job->siblings[i].type,
-							  job->siblings[i].id);
-	}
-}
-
-/*
- * Items of other connections that link to the objects of pages: what changed
- * is queued for them.
- */
-static void
-record_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
-{
-	RmsyncJob *job = &ejob->job;
-	const char **ids;
-	int n = 0;
-
-	if (!ejob->lane->lease->target->linked_to)
-		return;
-	ids = palloc(sizeof(char *) * Max(job->nitems, 1));
-	for (int i = 0; i < job->nitems; i++)
-	{
-		RmsyncItem *item = job->items[i];
-		const char *now = item->ledger.exists ? item->ledger.external_id : NULL;
-
-		if (item->type != RMSYNC_PAGE || (now == NULL && item->present) ||
-			(now == NULL && item->recorded_id == NULL) ||
-			(now != NULL && item->recorded_id != NULL &&
-			 strcmp(now, item->recorded_id) == 0))
+		if (!job->siblings[i].lost)
 			continue;
-		ids[n++] = item->id;
-	}
-	if (n > 0)
-	{
-		int64 lane_id = rmsync_store_links(job->lane, ids, n);
-
-		if (lane_id != 0)
-			rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
+		rmsync_store_flush();
+		rmsync_store_lost(job->lane, job->group_key, job->siblings[i].type,
+						  job->siblings[i].id);
 	}
 }
 
 /* A lane state and its one notification. */
 static void
-stop_lane(RmsyncEngine *engine, EngineJob *ejob, RmsyncLaneState state,
-		  const char *kind)
+stop_lane(RmsyncLane *lane, RmsyncLaneState state, const char *kind,
+		  const char *reason, int requests)
+{
+	if (!lane->usable && lane->refresh == NULL)
+		return; /* another job of it said so already */
+	lane->usable = false;
+	lane->refreshes = 0;
+	if (!rmsync_store_lane_state(lane->lane_id, state, reason, lane->credentials))
+		return;
+	rmsync_store_notify(&lane->info, kind, reason ? reason : kind, NULL);
+	rmsync_store_log(&lane->info, NULL, "lane", NULL, kind, reason, requests, 0);
+}
+
+static void
+job_stops_lane(EngineJob *ejob, RmsyncLaneState state, const char *kind)
 {
 	const RmsyncFailure *fail = &ejob->job.fail;
-	const char *reason = fail->message ? fail->message : fail->code;
 
-	if (!ejob->lane->usable)
-		return; /* another job of it said so already */
-	ejob->lane->usable = false;
-	if (!rmsync_store_lane_state(ejob->lane->lane_id, state, reason,
-								 ejob->lane->config_token))
+	stop_lane(ejob->lane, state, kind,
+			  fail->message ? fail->message : fail->code, ejob->job.requests);
+}
+
+/*
+ * The service refused the lane's credential for good: the backup takes its
+ * place, or the lane stops.
+ */
+void
+rmsync_engine_refused(RmsyncLane *lane, const char *reason, int requests)
+{
+	if (!lane->has_backup || lane->backup_tried)
+	{
+		stop_lane(lane, RMSYNC_LANE_AUTH, "auth_failure", reason, requests);
 		return;
-	rmsync_store_notify(ejob->job.lane, kind, reason ? reason : kind, NULL);
-	rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, kind, reason,
-					 ejob->job.requests, 0);
+	}
+	lane->swapped = true;
+	lane->usable = false; /* until it is read again */
+	if (!rmsync_store_lane_swap(lane->lane_id, lane->credentials))
+		return;
+	lane->backup_tried = true;
+	rmsync_store_log(&lane->info, NULL, "lane", NULL, "backup_used",
+					 "the backup credential took the place of the active one",
+					 requests, 0);
 }
 
 static void
 lane_auth_failed(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncLane *lane = ejob->lane;
+	const RmsyncFailure *fail = &ejob->job.fail;
 
 	/*
 	 * Other jobs that were under way with the same credential, or with one
 	 * that has been replaced since, say nothing about the present one.
 	 */
-	if (lane->swapped)
+	if (lane->swapped || ejob->generation != lane->generation)
 		return;
-	if (lane->has_backup && !lane->backup_tried)
-	{
-		lane->swapped = true;
-		lane->usable = false; /* until it is read again */
-		if (!rmsync_store_lane_swap(lane->lane_id, lane->config_token))
-			return;
-		lane->backup_tried = true;
-		rmsync_store_log(ejob->job.lane, NULL, "lane", NULL, "backup_used",
-						 "the backup credential took the place of the active one",
-						 ejob->job.requests, 0);
+	if (rmsync_engine_refresh(engine, lane))
 		return;
-	}
-	stop_lane(engine, ejob, RMSYNC_LANE_AUTH, "auth_failure");
+	rmsync_engine_refused(lane, fail->message ? fail->message : fail->code,
+						  ejob->job.requests);
 }
 
 /* Network trouble: the lane's back-off and the target's breaker. */
@@ -326,10 +310,10 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			lane_auth_failed(engine, ejob);
 			return;
 		case RMSYNC_FAIL_QUOTA:
-			stop_lane(engine, ejob, RMSYNC_LANE_QUOTA, "quota_exceeded");
+			job_stops_lane(ejob, RMSYNC_LANE_QUOTA, "quota_exceeded");
 			return;
 		case RMSYNC_FAIL_HELD:
-			stop_lane(engine, ejob, RMSYNC_LANE_HELD, "held");
+			job_stops_lane(ejob, RMSYNC_LANE_HELD, "held");
 			return;
 		case RMSYNC_FAIL_NONE:
 		case RMSYNC_FAIL_ITEM:
@@ -342,6 +326,7 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		return; /* was under way when the lane was stopped */
 	/* the service answered: outage over */
 	lane->backup_tried = false;
+	lane->refreshes = 0;
 	lane->limit_streak = 0;
 	lane->fail_streak = 0;
 	lane->lease->fail_streak = 0;
@@ -371,8 +356,10 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			record_undecided(engine, ejob, item, now_us);
 	}
 	record_lost(ejob);
-	record_links(engine, ejob, now_us);
+	rmsync_engine_links(engine, ejob, now_us);
 	record_lane(engine, ejob, now_us);
+	if (engine->careful > 0)
+		rmsync_store_flush();
 	engine->current = NULL;
 }
 
@@ -389,7 +376,9 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
-	record_links(engine, ejob, now_us);
+	rmsync_engine_links(engine, ejob, now_us);
+	if (engine->careful > 0)
+		rmsync_store_flush();
 	engine->current = NULL;
 }
 
@@ -403,19 +392,21 @@ rmsync_engine_record(RmsyncEngine *engine, int64 now_us)
 	dlist_iter iter;
 	bool durable = false;
 
+	rmsync_store_forget();
 	dlist_foreach(iter, &engine->committing)
 	{
 		record_commit(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 		durable = true;
-		if (engine->careful)
+		if (engine->careful > 0)
 			return durable;
 	}
 	dlist_foreach(iter, &engine->ended)
 	{
 		record_job(engine, dlist_container(EngineJob, node, iter.cur), now_us);
-		if (engine->careful)
+		if (engine->careful > 0)
 			break;
 	}
+	rmsync_store_flush();
 	return durable;
 }
 
@@ -518,10 +509,10 @@ rmsync_engine_recorded(RmsyncEngine *engine)
 	{
 		dlist_push_tail(&going, dlist_pop_head_node(&engine->committing));
 		engine->ncommitting--;
-		if (engine->careful)
+		if (engine->careful > 0)
 			break;
 	}
-	if (!engine->careful || dlist_is_empty(&going))
+	if (engine->careful == 0 || dlist_is_empty(&going))
 	{
 		while (!dlist_is_empty(&engine->ended))
 		{
@@ -531,7 +522,7 @@ rmsync_engine_recorded(RmsyncEngine *engine)
 
 			engine->nended--;
 			finish_job(engine, ejob);
-			if (engine->careful)
+			if (engine->careful > 0)
 				break;
 		}
 	}

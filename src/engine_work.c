@@ -161,6 +161,7 @@ rmsync_engine_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	{
 		(void) rmsync_store_give_up(rmsync_max_age);
 		rmsync_store_log_partitions(rmsync_log_retention);
+		rmsync_store_trim_webhooks();
 		engine->next_partition_us = now_us + PARTITION_US;
 	}
 	engine->next_check_us = now_us + (int64) rmsync_recheck_interval * 1000;
@@ -211,5 +212,42 @@ rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us)
 		if (lease->unowned_since_us > 0 &&
 			now_us - lease->unowned_since_us >= RMSYNC_LEAVE_US)
 			engine->next_check_us = now_us;
+	}
+}
+
+/*
+ * Items of other connections that link to the objects of pages: what changed
+ * is queued for them.
+ */
+void
+rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+{
+	RmsyncJob *job = &ejob->job;
+	const char **ids;
+	int n = 0;
+
+	if (!ejob->lane->lease->target->linked_to)
+		return;
+	ids = palloc(sizeof(char *) * Max(job->nitems, 1));
+	for (int i = 0; i < job->nitems; i++)
+	{
+		RmsyncItem *item = job->items[i];
+		const char *now = item->ledger.exists ? item->ledger.external_id : NULL;
+
+		if (item->type != RMSYNC_PAGE || (now == NULL && item->present) ||
+			(now == NULL && item->recorded_id == NULL) ||
+			(now != NULL && item->recorded_id != NULL &&
+			 strcmp(now, item->recorded_id) == 0))
+			continue;
+		ids[n++] = item->id;
+	}
+	if (n > 0)
+	{
+		int64 lane_id;
+
+		rmsync_store_flush();
+		lane_id = rmsync_store_links(job->lane, ids, n);
+		if (lane_id != 0)
+			rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
 	}
 }

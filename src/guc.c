@@ -41,6 +41,8 @@ char *rmsync_ca_file = NULL;
 char *rmsync_instance = NULL;
 char *rmsync_app_url = NULL;
 char *rmsync_notion_base_url = NULL;
+char *rmsync_notion_oauth_client_id = NULL;
+char *rmsync_notion_oauth_client_secret_file = NULL;
 char *rmsync_user_id = NULL;
 double rmsync_backoff_scale = 1.0;
 #ifdef USE_ASSERT_CHECKING
@@ -251,6 +253,17 @@ define_security_settings(void)
 							   &rmsync_master_key_file, "", PGC_SUSET,
 							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_path,
 							   NULL, NULL);
+	DefineCustomStringVariable("rmsync.notion_oauth_client_id",
+							   "OAuth client of the application at Notion.",
+							   "Needed to renew tokens that users granted the application.",
+							   &rmsync_notion_oauth_client_id, "", PGC_SUSET,
+							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, NULL, NULL,
+							   NULL);
+	DefineCustomStringVariable("rmsync.notion_oauth_client_secret_file",
+							   "File that holds the secret of the OAuth client.",
+							   NULL, &rmsync_notion_oauth_client_secret_file, "",
+							   PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL,
+							   check_path, NULL, NULL);
 	DefineCustomStringVariable("rmsync.key_derivation",
 							   "How a user's key is made from the master key when encrypting.",
 							   "Either \"document\" or \"rmirror\"; both are understood when decrypting.",

@@ -427,6 +427,16 @@ rmsync_http_create(int max_connections)
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, limit);
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, limit);
+
+	/*
+	 * Resolver threads belong to the multi handle since 8.20.  Destroying it
+	 * must not wait for them, and names that hang must not use them up: as
+	 * before, every transfer can have one.
+	 */
+#if LIBCURL_VERSION_NUM >= 0x081400
+	curl_multi_setopt(http->multi, CURLMOPT_QUICK_EXIT, 1L);
+	curl_multi_setopt(http->multi, CURLMOPT_RESOLVE_THREADS_MAX, Max(limit, 20));
+#endif
 	return http;
 }
 

@@ -48,7 +48,7 @@ rmsync_lane_clear(RmsyncLane *lane)
 	if (lane->cxt != NULL)
 		MemoryContextDelete(lane->cxt);
 	lane->cxt = NULL;
-	lane->config_token = NULL;
+	lane->credentials = NULL;
 	lane->usable = false;
 	lane->loaded = false;
 }
@@ -78,20 +78,56 @@ with_settings(const char *target_name, const char *plain)
 	return rmsync_json_merge(extra, config);
 }
 
+/*
+ * Adds the token that OAuth gave.  It has the name that jsonb puts first, so
+ * that it wins over those with which the connection was made.
+ */
+static Jsonb *
+with_token(Jsonb *config, const char *token)
+{
+	StringInfoData buf;
+	Jsonb *extra;
+	Jsonb *result;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	rmsync_json_field(&buf, "api_token", token);
+	appendStringInfoChar(&buf, '}');
+	extra = rmsync_json_parse(buf.data, buf.len);
+	result = rmsync_json_merge(config, extra);
+	explicit_bzero(buf.data, buf.len);
+	explicit_bzero(extra, VARSIZE(extra));
+	explicit_bzero(config, VARSIZE(config));
+	return result;
+}
+
+static void
+wipe_text(char *text)
+{
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
+}
+
 /* Decrypts into the lane's context; false if no key opens it. */
 static bool
-decrypt_config(RmsyncLane *lane, const char *token)
+decrypt_config(RmsyncLane *lane, const RmsyncLaneRow *row)
 {
 	MemoryContext old = CurrentMemoryContext;
-	char *plain = rmsync_decrypt(lane->info.user_id, token);
+	char *plain = rmsync_decrypt(lane->info.user_id, row->config);
+	char *token = NULL;
 
-	if (plain == NULL)
-		return false;
-	MemoryContextSwitchTo(lane->cxt);
-	lane->info.config = with_settings(lane->info.target_name, plain);
-	MemoryContextSwitchTo(old);
-	explicit_bzero(plain, strlen(plain));
-	pfree(plain);
+	if (row->access != NULL)
+		token = rmsync_decrypt(lane->info.user_id, row->access);
+	if (plain != NULL && (row->access == NULL || token != NULL))
+	{
+		MemoryContextSwitchTo(lane->cxt);
+		lane->info.config = with_settings(lane->info.target_name, plain);
+		if (token != NULL && lane->info.config != NULL)
+			lane->info.config = with_token(lane->info.config, token);
+		MemoryContextSwitchTo(old);
+	}
+	wipe_text(plain);
+	wipe_text(token);
 	return lane->info.config != NULL;
 }
 
@@ -128,13 +164,14 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
 	lane->info.config_epoch = row->config_epoch;
 	lane->info.remote =
 		row->remote ? MemoryContextStrdup(lane->cxt, row->remote) : NULL;
-	lane->config_token = MemoryContextStrdup(lane->cxt, row->config);
-	if (!decrypt_config(lane, row->config))
+	lane->credentials = MemoryContextStrdup(lane->cxt, row->credentials);
+	lane->generation++;
+	if (!decrypt_config(lane, row))
 	{
 		if (row->state == RMSYNC_LANE_ACTIVE)
 		{
 			rmsync_store_lane_state(row->lane_id, RMSYNC_LANE_AUTH,
-									RMSYNC_NO_KEY_OPENS, row->config);
+									RMSYNC_NO_KEY_OPENS, row->credentials);
 			rmsync_store_notify(&lane->info, "auth_failure",
 								"The stored credentials cannot be decrypted.",
 								NULL);
@@ -160,21 +197,23 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 	 * Jobs point into lane->info: while any is alive only the state may
 	 * change; a new configuration is taken up when they have ended.
 	 */
-	if (lane->config_token == NULL ||
+	if (lane->credentials == NULL ||
 		(lane->in_flight == 0 && lane->buffered == 0))
 	{
-		if (lane->config_token == NULL ||
-			strcmp(lane->config_token, row.config) != 0 ||
+		if (lane->credentials == NULL ||
+			strcmp(lane->credentials, row.credentials) != 0 ||
 			lane->info.config_epoch != row.config_epoch ||
-			lane->info.config == NULL)
+			lane->info.config == NULL || (row.stale && !lane->stale))
 		{
 			rebuild(lane, &row, now_us);
 			if (!lane->swapped)
 				lane->backup_tried = false;
 		}
 		lane->swapped = false;
+		lane->stale = row.stale;
 	}
 	lane->has_backup = row.backup != NULL;
+	lane->has_refresh = row.refresh != NULL && row.grant_id != NULL;
 	lane->synced = row.synced;
 	if (!lane->loaded)
 	{
@@ -188,7 +227,7 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 	lane->loaded = true;
 	lane->usable = row.enabled && row.state == RMSYNC_LANE_ACTIVE &&
 				   lane->info.config != NULL &&
-				   strcmp(lane->config_token, row.config) == 0 &&
+				   strcmp(lane->credentials, row.credentials) == 0 &&
 				   lane->info.config_epoch == row.config_epoch;
 	return true;
 }
@@ -201,6 +240,15 @@ rmsync_lane_unblock(RmsyncLane *lane)
 	lane->fail_streak = lane->limit_streak = lane->blocked_streak = 0;
 }
 
+static bool
+opens(int64 user_id, const char *token)
+{
+	char *plain = rmsync_decrypt(user_id, token);
+
+	wipe_text(plain);
+	return plain != NULL;
+}
+
 void
 rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 {
@@ -211,13 +259,11 @@ rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 	lanes->n = 0;
 	for (int i = 0; i < n; i++)
 	{
-		char *plain = rmsync_decrypt(rows[i].user_id, rows[i].config);
-
-		if (plain == NULL)
+		if (!opens(rows[i].user_id, rows[i].config) ||
+			(rows[i].access != NULL && !opens(rows[i].user_id, rows[i].access)))
 			continue;
-		explicit_bzero(plain, strlen(plain));
 		rmsync_store_lane_state(rows[i].lane_id, RMSYNC_LANE_ACTIVE, NULL,
-								rows[i].config);
+								rows[i].credentials);
 		lanes->ids[lanes->n++] = rows[i].lane_id;
 	}
 }

@@ -38,12 +38,17 @@ typedef struct RmsyncLane
 	bool		usable;			/* enabled, active, decrypted */
 	MemoryContext cxt;			/* info and config; rebuilt on change */
 	char	   *remote_copy;	/* info.remote, if it is the lane's own */
-	char	   *config_token;	/* what config was decrypted from */
+	char	   *credentials;	/* what config was decrypted from */
+	int			generation;		/* of the credentials */
 	RmsyncTargetLimits limits;
 	RmsyncBucket bucket;
 	bool		has_backup;
 	bool		backup_tried;
 	bool		swapped;		/* config is no longer the stored one */
+	bool		stale;			/* its remote notes are to be learned again */
+	bool		has_refresh;	/* its token can be renewed */
+	int			refreshes;		/* in a row, nothing accepted since */
+	struct EngineRefresh *refresh;	/* under way: nothing is loaded */
 
 	bool		ready;			/* may have rows to load */
 	bool		suspects;		/* has rows that must run alone */

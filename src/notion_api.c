@@ -16,8 +16,6 @@
 #include "retry.h"
 #include "target_notion.h"
 
-#define API_VERSION "2026-03-11"
-
 #define MAX_RESPONSE (16 * 1024 * 1024)
 
 #define MAX_MESSAGE 500
@@ -42,7 +40,7 @@ rmsync_notion_call(NotionJob *nj, RmsyncHttpRequest *request, NotionCall call,
 	 */
 	request->max_response = MAX_RESPONSE;
 	rmsync_http_header(request, "Authorization", nj->config.authorization);
-	rmsync_http_header(request, "Notion-Version", API_VERSION);
+	rmsync_http_header(request, "Notion-Version", RMSYNC_NOTION_API_VERSION);
 	if (body != NULL)
 		rmsync_http_header(request, "Content-Type", "application/json");
 }

@@ -67,8 +67,10 @@ rmsync_notion_remote_load(NotionJob *nj)
 		remote->had[role] = id != NULL;
 		remote->column[role] = rmsync_json_as_string(id);
 	}
+	/* stale: a webhook said that columns changed */
 	remote->complete = remote->column[NOTION_TITLE] != NULL &&
-					   remote->column[NOTION_ID] != NULL;
+					   remote->column[NOTION_ID] != NULL &&
+					   !rmsync_json_get_bool(json, "stale", false);
 }
 
 /*

@@ -97,7 +97,6 @@ rmsync_notion_imagine(RmsyncJob *job, const RmsyncHttpRequest *request)
 		case NOTION_COLUMNS:
 			return schema(nj, true);
 		case NOTION_FIND:
-		case NOTION_FIND_TRASH:
 			return new_objects(0);
 		case NOTION_LIST:
 			return known_blocks(nj);

@@ -7,8 +7,11 @@
  * Creating a page cannot be repeated, and Notion refuses no double.  Every
  * page of ours therefore carries a marker in the column "rmirror ID", an
  * intent is committed before the request, and while one is open nothing is
- * sent again before the marker was looked for, at growing intervals, among
- * the live pages and in the trash (contracts/notion.md 4.3).
+ * sent again before the marker was looked for, at growing intervals
+ * (contracts/notion.md 4.3).  Only a live page counts: what is in the trash
+ * may be there since before the request (a notebook that was deleted and came
+ * back, a page that the user threw away), and the times that Notion tells are
+ * cut to the minute.
  *
  * Even without an intent the marker is looked for once: a restored database
  * may have forgotten pages that are there.
@@ -90,7 +93,7 @@ decide(NotionJob *nj)
 }
 
 
-/* ---- FIND, FIND_TRASH, EXTRA: looking for the marker ---- */
+/* ---- FIND, EXTRA: looking for the marker ---- */
 
 static void
 find_request(NotionJob *nj, RmsyncHttpRequest *request)
@@ -105,8 +108,6 @@ find_request(NotionJob *nj, RmsyncHttpRequest *request)
 	rmsync_json_field(&buf, "equals", rmsync_notion_marker(nj));
 	appendStringInfoString(&buf, "}}");
 	rmsync_json_field_int(&buf, "page_size", 20);
-	if (nj->state == NOTION_FIND_TRASH)
-		rmsync_json_field_bool(&buf, "in_trash", true);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_call(nj, request, NOTION_READ, "POST",
 					   psprintf("/data_sources/%s/query",
@@ -184,7 +185,10 @@ adopt_page(NotionJob *nj, List *found)
 		}
 	}
 	rmsync_notion_set_intent(nj, nj->notebook, NULL);
-	rmsync_notion_notebook_meta(nj);
+	if (nj->kind->type == RMSYNC_NOTEBOOK)
+		rmsync_notion_notebook_meta(nj);
+	else
+		nj->notebook->ledger.metadata = NULL; /* who knows what it says */
 	nj->state = nj->extras != NIL		? NOTION_EXTRA
 				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
 										: NOTION_ARCHIVE;
@@ -244,26 +248,13 @@ find_response(NotionJob *nj)
 
 	if (results == NULL)
 		return;
-	if (nj->state == NOTION_FIND)
-	{
-		found = live_results(nj, results);
-		if (found != NIL)
-			adopt_page(nj, found);
-		else if (nj->notebook->ledger.intent != NULL)
-			nj->state = NOTION_FIND_TRASH;
-		else
-			nj->state = NOTION_INTENT;
-	}
-	else if (rmsync_json_array_length(results) > 0)
-	{
-		/* it was created and somebody has trashed it: known, and gone */
-		if (nj->notebook->present)
-			nj->state = NOTION_INTENT;
-		else
-			finish_removed(nj);
-	}
-	else
+	found = live_results(nj, results);
+	if (found != NIL)
+		adopt_page(nj, found);
+	else if (nj->notebook->ledger.intent != NULL)
 		page_absent(nj);
+	else
+		nj->state = NOTION_INTENT;
 }
 
 
@@ -396,7 +387,6 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 	switch (nj->state)
 	{
 		case NOTION_FIND:
-		case NOTION_FIND_TRASH:
 			find_request(nj, request);
 			return true;
 

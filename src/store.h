@@ -3,8 +3,8 @@
  * store.h
  *	  Everything the engine reads from and writes to the database.
  *
- * store_queue.c, store_item.c, store_record.c and store_config.c hold all SQL
- * of the C code, as saved plans with parameters.  Every function runs between
+ * The files store_*.c hold all SQL of the C code, as saved plans with
+ * parameters.  Every function runs between
  * rmsync_txn_begin and rmsync_txn_end and may throw database errors; none
  * does I/O of another kind.  Results are allocated in the memory context
  * passed in.
@@ -26,6 +26,7 @@ typedef struct RmsyncPlan
 	int			nargs;
 	Oid			types[20];
 	SPIPlanPtr	plan;
+	bool		generic;		/* never plan for the parameters at hand */
 } RmsyncPlan;
 
 /*
@@ -120,9 +121,6 @@ extern void rmsync_store_lock_crashes(void);
  */
 extern int	rmsync_store_blame_crash(const int64 *ids, int n, bool one_job);
 
-/* Removes a finished row; false if a newer version came in meanwhile. */
-extern bool rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item);
-
 /*
  * Lets a row sleep, or marks it failed.  With "any_version" also if a newer
  * version came in (unknown outcomes must be waited for).
@@ -155,11 +153,37 @@ extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
 										 RmsyncSibling **siblings,
 										 int *nsiblings);
 
-/* ---- store_record.c ---- */
+/* ---- store_outcome.c ---- */
 
-/* Writes or removes the ledger row of an item as item->ledger says. */
+/*
+ * These three gather; rmsync_store_flush writes what was gathered, which must
+ * happen in the same transaction.  An item may be in the ledger's part only
+ * once.
+ */
+
+/* The ledger row of an item as item->ledger says; removed if not "exists". */
 extern void rmsync_store_ledger(const RmsyncLaneInfo *lane,
 								const RmsyncItem *item, const char *status);
+
+/*
+ * The removal of a finished row.  Sets item->stays, when it is written: true
+ * if a newer version came in meanwhile.
+ */
+extern void rmsync_store_queue_done(RmsyncItem *item);
+
+/* One row of sync_log. */
+extern void rmsync_store_log(const RmsyncLaneInfo *lane,
+							 const RmsyncItem *item, const char *status,
+							 const char *operation, const char *code,
+							 const char *message, int requests,
+							 int duration_ms);
+
+extern void rmsync_store_flush(void);
+
+/* After an error: what was gathered is not to be written. */
+extern void rmsync_store_forget(void);
+
+/* ---- store_record.c ---- */
 
 /*
  * The object of an item is gone: empties its ledger row, if it stands in that
@@ -175,13 +199,6 @@ extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
  */
 extern int64 rmsync_store_links(const RmsyncLaneInfo *lane,
 								const char **page_ids, int n);
-
-/* One row of sync_log. */
-extern void rmsync_store_log(const RmsyncLaneInfo *lane,
-							 const RmsyncItem *item, const char *status,
-							 const char *operation, const char *code,
-							 const char *message, int requests,
-							 int duration_ms);
 
 extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 								const char *message, const RmsyncItem *item);
@@ -200,7 +217,12 @@ typedef struct RmsyncLaneRow
 	RmsyncLaneState state;
 	char	   *config;			/* Fernet token */
 	char	   *backup;			/* Fernet token or NULL */
+	char	   *access;			/* likewise: token that OAuth gave */
+	char	   *refresh;		/* likewise: what renews it */
+	char	   *grant_id;		/* NULL = not from OAuth */
+	char	   *credentials;	/* equal as long as config and access are */
 	char	   *remote;			/* JSON text or NULL */
+	bool		stale;			/* they are to be learned again */
 	int			config_epoch;
 	int			fail_streak;
 	int64		blocked_ms;		/* still blocked for; 0 = not */
@@ -219,11 +241,12 @@ extern int	rmsync_store_unopened(MemoryContext cxt, const char *reason,
 extern void rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /*
- * Stops a lane, unless it was reconnected since its configuration "token" was
- * read; false then, or if it is in that state already.
+ * Stops a lane, unless it has got other credentials since those were read;
+ * false then, or if it is in that state already.
  */
 extern bool rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
-									const char *reason, const char *token);
+									const char *reason,
+									const char *credentials);
 extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
 									  int fail_streak);
 extern void rmsync_store_lane_remote(int64 lane_id, int epoch,
@@ -242,9 +265,9 @@ extern char *rmsync_store_connect(int64 user_id, const char *target_name,
 
 /*
  * Puts the backup credential in the place of the active one, if that is still
- * "token".
+ * the same.
  */
-extern bool rmsync_store_lane_swap(int64 lane_id, const char *token);
+extern bool rmsync_store_lane_swap(int64 lane_id, const char *credentials);
 
 /*
  * This database is the one the lanes were made in (system identifier and
@@ -261,5 +284,51 @@ extern bool rmsync_store_attached(void);
 /* Session-level lease on a target: one process at a time sends for it. */
 extern bool rmsync_store_lease(const char *target_name);
 extern void rmsync_store_unlease(const char *target_name);
+
+/* ---- store_oauth.c ---- */
+
+/*
+ * Stores the tokens of a grant for a connection, and for the user's others
+ * that have the same grant.  Returns the connection as JSON text.
+ */
+extern char *rmsync_store_oauth_grant(int64 user_id, const char *target_name,
+									  const char *access, const char *refresh,
+									  const char *grant_id);
+
+/* The connection has a credential of another kind now. */
+extern void rmsync_store_oauth_forget(int64 user_id, const char *target_name);
+
+typedef struct RmsyncGrantLane
+{
+	int64		lane_id;
+	char	   *refresh;		/* Fernet token */
+} RmsyncGrantLane;
+
+/* The lanes of a grant, locked until the transaction ends. */
+extern int	rmsync_store_oauth_lanes(MemoryContext cxt, int64 user_id,
+									 const char *grant_id,
+									 RmsyncGrantLane **lanes);
+
+/* New tokens for lanes; "refresh" NULL = the old one stays. */
+extern void rmsync_store_oauth_renew(const RmsyncLaneList *lanes,
+									 const char *access, const char *refresh);
+
+/* Stops lanes whose grant has ended, if nothing else can be tried. */
+extern void rmsync_store_oauth_ended(const RmsyncLaneList *lanes,
+									 const char *reason);
+
+/* The user a call is about (0 = all), or an error. */
+extern int64 rmsync_store_effective_user(int64 user_id);
+
+/* Stores the verification token of a webhook, encrypted. */
+extern void rmsync_store_webhook_secret(int64 user_id, const char *target_name,
+										const char *token);
+
+/* Removes webhook events that are too old to come again. */
+extern void rmsync_store_trim_webhooks(void);
+
+/* Session-level lock on a grant: one process at a time renews its tokens. */
+extern bool rmsync_store_oauth_lock(int64 user_id, const char *grant_id);
+extern void rmsync_store_oauth_unlock(int64 user_id, const char *grant_id);
 
 #endif							/* RMSYNC_STORE_H */

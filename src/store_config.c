@@ -21,6 +21,9 @@
 /* First key of our advisory locks: "rmsy" in ASCII. */
 #define LEASE_CLASS 0x726d7379
 
+#define CREDENTIALS \
+	"pg_catalog.concat_ws(' ', config_encrypted, access_token_encrypted)"
+
 bool
 rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 {
@@ -29,7 +32,9 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 		" backup_config_encrypted, remote::text, config_epoch, fail_streak,"
 		" CASE WHEN blocked_until > pg_catalog.now()"
 		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
-		" ELSE 0 END, total_items_synced"
+		" ELSE 0 END, total_items_synced, access_token_encrypted,"
+		" refresh_token_encrypted, grant_id, " CREDENTIALS ","
+		" coalesce(remote ->> 'stale' = 'true', false)"
 		" FROM rmsync.integration_configs WHERE id = $1",
 		1,
 		{ INT8OID }
@@ -53,13 +58,19 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	row->fail_streak = rmsync_spi_int(0, 9, 0);
 	row->blocked_ms = rmsync_spi_int64(0, 10, 0);
 	row->synced = rmsync_spi_int64(0, 11, 0);
+	row->access = rmsync_spi_text(cxt, 0, 12);
+	row->refresh = rmsync_spi_text(cxt, 0, 13);
+	row->grant_id = rmsync_spi_text(cxt, 0, 14);
+	row->credentials = rmsync_spi_text(cxt, 0, 15);
+	row->stale = rmsync_spi_bool(0, 16);
 	return true;
 }
 
 int
 rmsync_store_unopened(MemoryContext cxt, const char *reason, RmsyncLaneRow **rows)
 {
-	static RmsyncPlan plan = { "SELECT id, user_id, config_encrypted"
+	static RmsyncPlan plan = { "SELECT id, user_id, config_encrypted,"
+							   " access_token_encrypted, " CREDENTIALS
 							   " FROM rmsync.integration_configs"
 							   " WHERE state = 'auth' AND state_reason = $1"
 							   " ORDER BY pg_catalog.random() LIMIT 1000",
@@ -76,6 +87,8 @@ rmsync_store_unopened(MemoryContext cxt, const char *reason, RmsyncLaneRow **row
 		(*rows)[i].lane_id = rmsync_spi_int64(i, 1, 0);
 		(*rows)[i].user_id = rmsync_spi_int64(i, 2, 0);
 		(*rows)[i].config = rmsync_spi_text(cxt, i, 3);
+		(*rows)[i].access = rmsync_spi_text(cxt, i, 4);
+		(*rows)[i].credentials = rmsync_spi_text(cxt, i, 5);
 	}
 	return (int) n;
 }
@@ -104,12 +117,12 @@ rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
 
 bool
 rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
-						const char *reason, const char *token)
+						const char *reason, const char *credentials)
 {
 	static RmsyncPlan plan = {
 		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
 		" state_since = pg_catalog.now(), updated_at = pg_catalog.now()"
-		" WHERE id = $1 AND state <> $2 AND config_encrypted = $4",
+		" WHERE id = $1 AND state <> $2 AND " CREDENTIALS " = $4",
 		4,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID }
 	};
@@ -122,7 +135,7 @@ rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
 		values[2] = CStringGetTextDatum(reason);
 	else
 		nulls[2] = 'n';
-	values[3] = CStringGetTextDatum(token);
+	values[3] = CStringGetTextDatum(credentials);
 	return rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE) > 0;
 }
 
@@ -230,20 +243,24 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 }
 
 bool
-rmsync_store_lane_swap(int64 lane_id, const char *token)
+rmsync_store_lane_swap(int64 lane_id, const char *credentials)
 {
 	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
 							   " SET config_encrypted = backup_config_encrypted,"
 							   " backup_config_encrypted = config_encrypted,"
+							   /* a backup has a token of its own */
+							   " access_token_encrypted = NULL,"
+							   " refresh_token_encrypted = NULL,"
+							   " grant_id = NULL,"
 							   " updated_at = pg_catalog.now()"
-							   " WHERE id = $1 AND config_encrypted = $2"
+							   " WHERE id = $1 AND " CREDENTIALS " = $2"
 							   " AND backup_config_encrypted IS NOT NULL",
 							   2,
 							   { INT8OID, TEXTOID } };
 	Datum values[2];
 
 	values[0] = Int64GetDatum(lane_id);
-	values[1] = CStringGetTextDatum(token);
+	values[1] = CStringGetTextDatum(credentials);
 	return rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE) > 0;
 }
 

@@ -13,37 +13,83 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "fingerprint.h"
+#include "json.h"
 #include "store.h"
 
-/* Items of one type among "items", as two text[] parameters. */
+/* Texts as a text[] parameter. */
+static Datum
+text_array(Datum *texts, int n)
+{
+	return PointerGetDatum(
+		construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* The ids of items of one type among "items", as a text[] parameter. */
 static int
-collect(RmsyncItem **items, int nitems, RmsyncItemType type, Datum *ids,
-		Datum *notebooks)
+collect(RmsyncItem **items, int nitems, RmsyncItemType type, Datum *ids)
 {
 	Datum *id = palloc(sizeof(Datum) * nitems);
-	Datum *notebook = palloc(sizeof(Datum) * nitems);
 	int n = 0;
 
 	for (int i = 0; i < nitems; i++)
 	{
+		if (items[i]->type == type)
+			id[n++] = CStringGetTextDatum(items[i]->id);
+	}
+	if (n > 0)
+		*ids = text_array(id, n);
+	return n;
+}
+
+/*
+ * The ids as keys of a jsonb object, which is quicker to look into than an
+ * array: the condition is tried on every row of their notebooks.
+ */
+static int
+collect_set(RmsyncItem **items, int nitems, RmsyncItemType type, Datum *set)
+{
+	StringInfoData buf;
+	int n = 0;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	for (int i = 0; i < nitems; i++)
+	{
 		if (items[i]->type != type)
 			continue;
-		id[n] = CStringGetTextDatum(items[i]->id);
-		notebook[n] = CStringGetTextDatum(
-			items[i]->notebook_uuid ? items[i]->notebook_uuid : "");
+		rmsync_json_field_int(&buf, items[i]->id, 1);
 		n++;
 	}
-	if (n == 0)
-		return 0;
-	*ids =
-		PointerGetDatum(construct_array(id, n, TEXTOID, -1, false, TYPALIGN_INT));
-	*notebooks = PointerGetDatum(
-		construct_array(notebook, n, TEXTOID, -1, false, TYPALIGN_INT));
+	appendStringInfoChar(&buf, '}');
+	if (n > 0)
+		*set = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
 	return n;
+}
+
+/* The notebooks of items of one type; neighbours are mostly of the same. */
+static Datum
+collect_notebooks(RmsyncItem **items, int nitems, RmsyncItemType type)
+{
+	Datum *uuid = palloc(sizeof(Datum) * nitems);
+	const char *last = NULL;
+	int n = 0;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		const char *notebook = items[i]->notebook_uuid;
+
+		if (items[i]->type != type || notebook == NULL ||
+			(last != NULL && strcmp(last, notebook) == 0))
+			continue;
+		uuid[n++] = CStringGetTextDatum(notebook);
+		last = notebook;
+	}
+	return text_array(uuid, n);
 }
 
 /*
@@ -90,16 +136,17 @@ load_pages(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		" ON n.user_id = $1 AND n.item_id = p.notebook_uuid"
 		" AND n.item_id = ANY ($3)"
 		" WHERE p.user_id = $1 AND p.live AND p.notebook_uuid = ANY ($3)"
-		" AND p.item_id = ANY ($2)"
+		" AND pg_catalog.jsonb_exists($2, p.item_id)"
 		" ORDER BY p.ready, p.row_id",
 		3,
-		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
+		{ INT8OID, JSONBOID, TEXTARRAYOID }
 	};
 	Datum values[3];
 	uint64 n;
 
-	if (collect(items, nitems, RMSYNC_PAGE, &values[1], &values[2]) == 0)
+	if (collect_set(items, nitems, RMSYNC_PAGE, &values[1]) == 0)
 		return;
+	values[2] = collect_notebooks(items, nitems, RMSYNC_PAGE);
 	values[0] = Int64GetDatum(user_id);
 	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
@@ -136,17 +183,19 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		" LEFT JOIN rmsync.sync_records p ON p.user_id = $1"
 		" AND p.target_name = 'notion' AND p.item_type = 'page_text'"
 		" AND p.item_id = t.page_id"
-		" WHERE t.user_id = $1 AND t.live AND t.item_id = ANY ($2)"
+		" WHERE t.user_id = $1 AND t.live"
+		" AND pg_catalog.jsonb_exists($2, t.item_id)"
 		" AND t.notebook_uuid = ANY ($3)"
 		" ORDER BY t.row_id",
 		3,
-		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
+		{ INT8OID, JSONBOID, TEXTARRAYOID }
 	};
 	Datum values[3];
 	uint64 n;
 
-	if (collect(items, nitems, RMSYNC_TODO, &values[1], &values[2]) == 0)
+	if (collect_set(items, nitems, RMSYNC_TODO, &values[1]) == 0)
 		return;
+	values[2] = collect_notebooks(items, nitems, RMSYNC_TODO);
 	values[0] = Int64GetDatum(user_id);
 	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
@@ -183,17 +232,19 @@ load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems
 		" h.note, h.page_id, h.notebook_uuid, h.source_title, h.author,"
 		" h.source_type, h.confidence, h.modified_at, h.highlighted_at"
 		" FROM rmsync.source_highlight h"
-		" WHERE h.user_id = $1 AND h.live AND h.item_id = ANY ($2)"
+		" WHERE h.user_id = $1 AND h.live"
+		" AND pg_catalog.jsonb_exists($2, h.item_id)"
 		" AND h.notebook_uuid = ANY ($3)"
 		" ORDER BY h.row_id",
 		3,
-		{ INT8OID, TEXTARRAYOID, TEXTARRAYOID }
+		{ INT8OID, JSONBOID, TEXTARRAYOID }
 	};
 	Datum values[3];
 	uint64 n;
 
-	if (collect(items, nitems, RMSYNC_HIGHLIGHT, &values[1], &values[2]) == 0)
+	if (collect_set(items, nitems, RMSYNC_HIGHLIGHT, &values[1]) == 0)
 		return;
+	values[2] = collect_notebooks(items, nitems, RMSYNC_HIGHLIGHT);
 	values[0] = Int64GetDatum(user_id);
 	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
@@ -243,7 +294,7 @@ load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	Datum values[3];
 	uint64 n;
 
-	if (collect(items, nitems, RMSYNC_NOTEBOOK, &values[1], &values[2]) == 0)
+	if (collect(items, nitems, RMSYNC_NOTEBOOK, &values[1]) == 0)
 		return;
 	values[0] = Int64GetDatum(user_id);
 	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
@@ -288,10 +339,9 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID }
 	};
 	Datum values[4];
-	Datum unused;
 	uint64 n;
 
-	if (collect(items, nitems, type, &values[3], &unused) == 0)
+	if (collect(items, nitems, type, &values[3]) == 0)
 		return;
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);

@@ -28,7 +28,9 @@ rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected
 
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+		SPIPlanPtr prepared =
+			SPI_prepare_cursor(plan->sql, plan->nargs, plan->types,
+							   plan->generic ? CURSOR_OPT_GENERIC_PLAN : 0);
 
 		if (prepared == NULL)
 			elog(ERROR, "could not prepare statement: %s",
@@ -236,15 +238,15 @@ rmsync_store_next_due(void)
 	return (TimestampTz) rmsync_spi_int64(0, 1, 0);
 }
 
-static void
+/* Reads a row; false if it is of a type nobody knows. */
+static bool
 read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 {
-	char *type = rmsync_spi_text(cxt, i, 2);
-	int code = rmsync_item_type_parse(type);
+	int code = rmsync_item_type_parse(rmsync_spi_text(cxt, i, 2));
 
-	if (code < 0)
-		elog(ERROR, "unrecognized item type \"%s\" in rmsync.sync_queue", type);
 	row->queue_id = rmsync_spi_int64(i, 1, 0);
+	if (code < 0)
+		return false;
 	row->type = (RmsyncItemType) code;
 	row->item_id = rmsync_spi_text(cxt, i, 3);
 	row->notebook_uuid = rmsync_spi_text(cxt, i, 4);
@@ -255,18 +257,42 @@ read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 	row->forced = rmsync_spi_bool(i, 9);
 	row->created_at = (TimestampTz) rmsync_spi_int64(i, 10, 0);
 	row->suspect = rmsync_spi_int(i, 11, 0);
+	return true;
+}
+
+/* No function of ours writes such a row, but it must not stop its lane. */
+static void
+refuse_row(int64 queue_id)
+{
+	static RmsyncPlan plan = { "UPDATE rmsync.sync_queue SET status = 'failed',"
+							   " error_code = 'invalid_data',"
+							   " error_message = 'unrecognized item type',"
+							   " updated_at = pg_catalog.now() WHERE id = $1",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
+
+	values[0] = Int64GetDatum(queue_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
 #define ROW_COLUMNS \
 	"id, item_type, item_id, notebook_uuid, version, seq, priority::int," \
 	" attempt, forced, created_at, suspect::int"
 
-static void
+/* Reads all rows; false if one had to be refused: then ask again. */
+static bool
 read_rows(MemoryContext cxt, uint64 n, RmsyncQueueRow **rows)
 {
 	*rows = MemoryContextAllocZero(cxt, sizeof(RmsyncQueueRow) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
-		read_row(cxt, i, &(*rows)[i]);
+	{
+		if (read_row(cxt, i, &(*rows)[i]))
+			continue;
+		refuse_row((*rows)[i].queue_id);
+		return false;
+	}
+	return true;
 }
 
 int
@@ -305,7 +331,9 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 		values[3] = Int32GetDatum(limit);
 		n = rmsync_plan_run(&in_order, values, NULL, SPI_OK_SELECT);
 	}
-	read_rows(cxt, n, rows);
+	if (!read_rows(cxt, n, rows))
+		return rmsync_store_ready(cxt, lane_id, priority, seq, notebook, limit,
+								  rows);
 	return (int) n;
 }
 
@@ -351,15 +379,15 @@ rmsync_store_suspects(MemoryContext cxt, int64 lane_id, bool by_notebook,
 
 	values[0] = Int64GetDatum(lane_id);
 	n = rmsync_plan_run(&first, values, NULL, SPI_OK_SELECT);
-	read_rows(cxt, n, rows);
+	if (!read_rows(cxt, n, rows))
+		return 0;
 	if (n == 0 || !by_notebook || (*rows)->suspect > 1 ||
 		(*rows)->notebook_uuid == NULL)
 		return (int) n;
 	values[1] = CStringGetTextDatum((*rows)->notebook_uuid);
 	values[2] = Int32GetDatum(limit);
 	n = rmsync_plan_run(&of_notebook, values, NULL, SPI_OK_SELECT);
-	read_rows(cxt, n, rows);
-	return (int) n;
+	return read_rows(cxt, n, rows) ? (int) n : 0;
 }
 
 void
@@ -389,24 +417,6 @@ rmsync_store_blame_crash(const int64 *ids, int n, bool one_job)
 	values[1] = BoolGetDatum(one_job);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	return rmsync_spi_int(0, 1, 0);
-}
-
-bool
-rmsync_store_queue_done(int64 lane_id, const RmsyncItem *item)
-{
-	static RmsyncPlan plan = {
-		"DELETE FROM rmsync.sync_queue WHERE lane_id = $1 AND item_type = $2"
-		" AND item_id = $3 AND version = $4",
-		4,
-		{ INT8OID, TEXTOID, TEXTOID, INT8OID }
-	};
-	Datum values[4];
-
-	values[0] = Int64GetDatum(lane_id);
-	values[1] = CStringGetTextDatum(rmsync_item_type_name(item->type));
-	values[2] = CStringGetTextDatum(item->id);
-	values[3] = Int64GetDatum(item->version);
-	return rmsync_plan_run(&plan, values, NULL, SPI_OK_DELETE) > 0;
 }
 
 void

@@ -26,6 +26,7 @@
 
 #include "http.h"
 #include "item.h"
+#include "target_oauth.h"
 
 typedef enum RmsyncStep
 {
@@ -69,6 +70,9 @@ typedef struct RmsyncTarget
 	 * secret value.  *hint may be set.
 	 */
 	char	   *(*check_config) (Jsonb *config, char **hint);
+
+	/* MAY be NULL.  How tokens are renewed that OAuth gave. */
+	const RmsyncOauth *oauth;
 
 	/* MAY be NULL.  Item types this configuration asks for (subset). */
 	int			(*wanted_types) (Jsonb *config);

@@ -40,6 +40,7 @@ static const StateHandler resolve = { rmsync_notion_resolve_next,
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
 
+/* clang-format off */
 static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DATABASE] = &discover,
 	[NOTION_SOURCE] = &discover,
@@ -47,7 +48,6 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_SAVE_REMOTE] = &discover,
 	[NOTION_NOTEBOOK] = &notebook,
 	[NOTION_FIND] = &notebook,
-	[NOTION_FIND_TRASH] = &notebook,
 	[NOTION_EXTRA] = &notebook,
 	[NOTION_INTENT] = &notebook,
 	[NOTION_CREATE] = &notebook,
@@ -64,6 +64,7 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DEEP] = &pages,
 	[NOTION_DEEP_APPEND] = &pages
 };
+/* clang-format on */
 
 /* The token does not outlive the job. */
 static void
@@ -256,6 +257,7 @@ const RmsyncTarget rmsync_target_notion = {
 				  RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT),
 	.granularity = RMSYNC_PER_NOTEBOOK,
 	.limits = { .requests_per_second = 2.5, .burst = 20, .jobs_per_lane = 3 },
+	.oauth = &rmsync_notion_oauth,
 	.config_schema = rmsync_notion_config_schema,
 	.check_config = notebooks_check_config,
 	.wanted_types = rmsync_notion_wanted_types,

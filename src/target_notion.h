@@ -20,6 +20,7 @@
  *	notion_link.c		keys and markers of all these blocks
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
+ *	notion_oauth.c		renewing a token
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -36,6 +37,8 @@
 #include "json.h"
 #include "notion_blocks.h"
 #include "target.h"
+
+#define RMSYNC_NOTION_API_VERSION "2026-03-11"
 
 #define RMSYNC_NOTION_MAX_DELAYS 8
 #define RMSYNC_NOTION_RM_LEN 12 /* hex digits in a marker */
@@ -243,9 +246,8 @@ typedef enum NotionState
 
 	/* notion_notebook.c */
 	NOTION_NOTEBOOK,			/* -> ARCHIVE, FIND, LIST, WORK, FINISH */
-	NOTION_FIND,				/* query by marker -> FIND_TRASH, EXTRA, INTENT,
-								 * ARCHIVE */
-	NOTION_FIND_TRASH,			/* query in trash -> INTENT, FINISH */
+	NOTION_FIND,				/* query by marker -> EXTRA, INTENT,
+								 * SAVE_NOTEBOOK, ARCHIVE, FINISH */
 	NOTION_EXTRA,				/* trash doubles -> SAVE_NOTEBOOK, ARCHIVE */
 	NOTION_INTENT,				/* commit -> CREATE */
 	NOTION_CREATE,				/* POST page -> SAVE_NOTEBOOK */

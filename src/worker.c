@@ -62,6 +62,9 @@ typedef struct Worker
 /* One per process; static because error recovery must find it intact. */
 static Worker me;
 
+pg_noreturn static void worker_leave(RmsyncExit why);
+pg_noreturn static void worker_die(void);
+
 static void
 worker_at_exit(int code, Datum arg)
 {
@@ -70,7 +73,7 @@ worker_at_exit(int code, Datum arg)
 }
 
 static void
-pg_attribute_noreturn() worker_leave(RmsyncExit why)
+worker_leave(RmsyncExit why)
 {
 	me.why = why;
 	if (me.engine)
@@ -212,7 +215,7 @@ worker_create_engine(void)
  * no commit may wait for a standby, as nothing would interrupt that.
  */
 static void
-pg_attribute_noreturn() worker_die(void)
+worker_die(void)
 {
 	ProcDiePending = false;
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)

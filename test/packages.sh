@@ -83,6 +83,8 @@ rmsync_find_missing()
 	rmsync_have prove || rmsync_want perl 'TAP tests'
 	[ "$(id -u)" -ne 0 ] || rmsync_have runuser || rmsync_want util-linux 'leaving the root account, which may not run a server'
 	rmsync_have curl-config || rmsync_want libcurl4-openssl-dev 'HTTP in the extension'
+	[ -f /etc/ssl/certs/ca-certificates.crt ] || [ -f "$(curl-config --ca 2>/dev/null)" ] ||
+		rmsync_want ca-certificates 'without any, libcurl refuses to begin with TLS'
 	[ -f /usr/include/md4c.h ] || [ -f /usr/local/include/md4c.h ] ||
 		rmsync_want libmd4c-dev 'Markdown parser of the extension'
 	rmsync_perl_has IPC::Run || rmsync_want libipc-run-perl 'TAP tests'

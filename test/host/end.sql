@@ -12,3 +12,6 @@ DELETE FROM rmsync.sync_intake;
 DELETE FROM rmsync.sync_log;
 DELETE FROM rmsync.notifications;
 DELETE FROM rmsync.notebook_sync_settings;
+DELETE FROM rmsync.webhook_secrets;
+DELETE FROM rmsync.webhook_events;
+DELETE FROM rmsync.remote_changes;

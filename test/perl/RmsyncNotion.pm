@@ -519,21 +519,32 @@ sub problems_of
 	return @problems;
 }
 
+# All that is wrong at Notion, in the ledger and in the stand-in itself for users
+# (all, if none is named).
+sub all_problems_of
+{
+	my ($self, @users) = @_;
+
+	@users = sort { $a <=> $b } keys %{ $self->{users} } unless @users;
+	my $list = join(',', @users);
+	return (
+		$self->problems_of(@users),
+		(map { "ledger: user $_->{user_id}, $_->{item_type} $_->{item_id}: $_->{status}" } @{
+			$self->rows("SELECT r.user_id, r.item_type, r.item_id, r.status FROM rmsync.sync_records r
+				WHERE r.user_id IN ($list) AND (r.status <> 'success' OR r.intent IS NOT NULL)
+				AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)
+				AND (r.intent IS NOT NULL OR NOT EXISTS (SELECT FROM pages p WHERE p.page_uuid = r.item_id
+					AND (p.ocr_status <> 'completed' OR p.ocr_text IS NULL)))") }),
+		(map { "the stand-in failed: $_" } @{ $self->{fake}->get('/_stats')->{bugs} }));
+}
+
 # Passes if Notion holds what the source says for the users named (all, if
 # none is), and the ledger knows it.
 sub equal
 {
 	my ($self, $name, @users) = @_;
-	my @problems;
+	my @problems = $self->all_problems_of(@users);
 
-	@users = sort { $a <=> $b } keys %{ $self->{users} } unless @users;
-	push @problems, $self->problems_of(@users);
-	my $list = join(',', @users);
-	push @problems, map { "ledger: user $_->{user_id}, $_->{item_type} $_->{item_id}: $_->{status}" } @{
-		$self->rows("SELECT r.user_id, r.item_type, r.item_id, r.status FROM rmsync.sync_records r
-			WHERE r.user_id IN ($list) AND (r.status <> 'success' OR r.intent IS NOT NULL)
-			AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)") };
-	push @problems, "the stand-in failed: $_" foreach @{ $self->{fake}->get('/_stats')->{bugs} };
 	ok(!@problems, "$name: Notion equals the source");
 	diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
 	return !@problems;

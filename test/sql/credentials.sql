@@ -187,7 +187,9 @@ SET ROLE regress_rmsync_nobody;
 SELECT rmsync.encrypt(42, 'x');
 SELECT rmsync.decrypt(42, 'x');
 SELECT rmsync.master_key_status();
+\set VERBOSITY sqlstate
 SHOW rmsync.master_key_file;
+\set VERBOSITY default
 RESET ROLE;
 REVOKE USAGE ON SCHEMA rmsync FROM regress_rmsync_nobody;
 DROP ROLE regress_rmsync_nobody;

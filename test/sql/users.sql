@@ -12,6 +12,9 @@ UNION ALL SELECT 'ledger', user_id FROM rmsync.sync_records
 UNION ALL SELECT 'log', user_id FROM rmsync.sync_log
 UNION ALL SELECT 'setting', user_id FROM rmsync.notebook_sync_settings
 UNION ALL SELECT 'notification', user_id FROM rmsync.notifications
+UNION ALL SELECT 'secret', user_id FROM rmsync.webhook_secrets
+UNION ALL SELECT 'event', user_id FROM rmsync.webhook_events
+UNION ALL SELECT 'change', user_id FROM rmsync.remote_changes
 UNION ALL SELECT 'mark', user_id FROM rmsync.sync_intake;
 -- a user with something in every table
 CREATE FUNCTION test.fill(u int, target text DEFAULT 'webhook') RETURNS void LANGUAGE plpgsql AS $$
@@ -26,6 +29,9 @@ BEGIN
 	INSERT INTO rmsync.sync_log (user_id, target_name, status) VALUES (u, target, 'success');
 	INSERT INTO rmsync.notebook_sync_settings (user_id, notebook_uuid, target_name, is_enabled) VALUES (u, 'nb-' || u, target, true);
 	INSERT INTO rmsync.notifications (user_id, target_name, kind, message) VALUES (u, target, 'first_success', 'x');
+	INSERT INTO rmsync.webhook_secrets (user_id, target_name, token_encrypted) VALUES (u, target, 'x');
+	INSERT INTO rmsync.webhook_events (user_id, target_name, event_id) VALUES (u, target, 'x');
+	INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind) VALUES (u, target, 'x', 'x');
 	UPDATE notebooks SET visible_name = 'Renamed again' WHERE user_id = u;
 END
 $$;

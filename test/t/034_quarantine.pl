@@ -58,6 +58,7 @@ sub hit_worker
 
 	wait_for($node, 'SELECT count(*) FROM rmsync.in_flight()', $in_flight, "$name: worker waits for an answer");
 	my ($pid) = worker_pids($node);
+	ask('CHECKPOINT');			# a fold that a crash undoes leaves nobody to blame
 	$position = log_position($node);
 	signal_worker($signal, $pid);
 	wait_until(sub { crashes($position) == 1 }, "$name: server restarts");
@@ -123,6 +124,7 @@ is(crashes($position), 2, 'lifted: without a crash');
 $hook->post('/_control', { rules => [ { path => '/hook', mode => '/hang' } ] });
 $t->edit_page($book->{pages}[0], 'hangs');
 hit_worker('KILL', 1, "kill -9, time $_") foreach 1 .. 5;
+wait_for($node, 'SELECT count(*) FROM rmsync.in_flight()', 1, 'kill -9: it is tried again');
 is(ask('SELECT max(crash_count), max(suspect), count(*) FROM rmsync.sync_queue'),
 	'0|0|1', 'kill -9: nobody is blamed');
 
@@ -135,12 +137,13 @@ wait_for($node, 'SELECT crash_count, status, error_code FROM rmsync.sync_queue',
 # Several at once are suspects and are cleared by success.
 $t->edit_page($book->{pages}[$_], 'hangs') foreach 1 .. 3;
 hit_worker('ABRT', 3, 'signal sent by another process');
+wait_for($node, 'SELECT count(*) FROM rmsync.in_flight()', 3, 'SIGABRT: they are tried again');
 is(ask('SELECT max(suspect) FROM rmsync.sync_queue WHERE status = $$pending$$'), '0', 'SIGABRT from outside is no fault');
 hit_worker('SEGV', 3, 'fault of three');
 wait_for($node, 'SELECT array_agg(DISTINCT (crash_count, suspect)) FROM rmsync.sync_queue WHERE status = $$pending$$',
 	'{"(0,1)"}', 'fault of three: all are suspects');
 wait_for($node, 'SELECT count(*) FROM rmsync.in_flight()', 1, 'fault of three: they run one at a time');
-$hook->post('/_control', { rules => [] });
+$hook->post('/_reset');
 hit_worker('KILL', 1, 'suspect in flight');
 $t->settled('fault of three');
 is(ask('SELECT count(*) FROM rmsync.sync_queue WHERE status = $$pending$$'), '0', 'fault of three: success clears them');

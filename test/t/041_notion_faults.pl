@@ -126,6 +126,10 @@ $t->notion({ cmd => 'clear' });
 scenario('deleted', 'archive', undef, sub { $t->sql('UPDATE notebooks SET deleted = true') });
 is(scalar($t->pages), 0, 'deleted: no page is left');
 
+# The pages they had are in the trash and carry the same markers: they must not
+# be taken for those whose creation has an unknown outcome.
+scenario('restored', 'create', 'create', sub { $t->sql('UPDATE notebooks SET deleted = false') });
+
 # ------------------------------------- what the user in front of Notion does
 $t->notion({ cmd => 'clear' });
 

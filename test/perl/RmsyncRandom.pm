@@ -1,0 +1,983 @@
+# A random life: notebooks that change in every way the host changes them, a
+# user who does things in Notion, a service that fails and workers that die;
+# and, when it is quiet, the judge.
+#
+#	use RmsyncRandom;
+#	my $t = RmsyncRandom->new;
+#	$t->live($steps, 1 .. 5);
+#
+# A seed has two users of its own, so that a run needs one server and one
+# stand-in, and some can live side by side, each a step at a time.  It repeats
+# the changes of the host and what is chosen, not the moments: what a user finds
+# in Notion depends on what has been delivered, and crashes concern all that
+# live.
+#
+# What a user did to our objects in Notion is seen when the item is written
+# next, and only then: rmsync looks where it has something to do.  Notebooks in
+# which a user trashed a page or a toggle, rewrote a title or a text, or whose
+# marker column was deleted ("dirty" below) are therefore written once more at
+# the end, by rmsync_trigger(force => true).  All other notebooks must be right
+# before that.
+package RmsyncRandom;
+
+use strict;
+use warnings;
+use utf8;
+use parent 'RmsyncNotion';
+
+use Encode qw(encode_utf8 decode_utf8);
+use IPC::Open2 qw(open2);
+use JSON::PP;
+use List::Util qw(first sum);
+use Storable qw(dclone);
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+use RmsyncTest;
+
+# Looking for a created page takes 5, 9, 52 and 260 times 3 ms: the stand-in's
+# queries must not lag behind for longer.
+my %conf = (
+	'rmsync.backoff_scale' => '0.003',
+	'rmsync.http_timeout' => '700ms',
+	'rmsync.mass_delete_guard' => '1',
+	'restart_after_crash' => 'on');
+
+sub new
+{
+	my ($class, %opt) = @_;
+	my $self = RmsyncNotion::new(
+		$class,
+		fake => [ '--rate', 0, '--query-lag', 0.05 ],
+		conf => { %conf, %{ $opt{conf} // {} } });
+
+	$self->{shared} = { crashes => 0 };
+	return $self;
+}
+
+# ----------------------------------------------------------------- chance
+
+# Dice of our own: other modules roll perl's.
+sub dice
+{
+	my ($self, $sides) = @_;
+
+	$self->{dice} = ($self->{dice} * 1103515245 + 12345) % 2**31;
+	return int($self->{dice} / 2**31 * $sides);
+}
+
+sub chance
+{
+	my ($self, $percent) = @_;
+	return $self->dice(1000) < $percent * 10;
+}
+
+sub one_of
+{
+	my ($self, @of) = @_;
+	my $n = $self->dice(10_000);
+
+	return @of ? $of[ $n % @of ] : undef;
+}
+
+# The name of one of { name => weight }.
+sub weighted
+{
+	my ($self, %weight) = @_;
+	my $n = $self->dice(10_000) / 10_000 * sum(values %weight);
+
+	foreach my $name (sort keys %weight)
+	{
+		return $name if ($n -= $weight{$name}) < 0;
+	}
+	return (sort keys %weight)[-1];
+}
+
+sub fresh
+{
+	my ($self) = @_;
+	return $self->{seed} * 10_000 + ++$self->{count};
+}
+
+# ---------------------------------------------------------------- the host
+
+# One psql for all of it: a new one takes longer than what it does.
+sub sql
+{
+	my ($self, $sql) = @_;
+	my $psql = $self->{shared}{psql} or return $self->SUPER::sql($sql);
+	my $answer = '';
+
+	local $SIG{PIPE} = 'IGNORE';
+	print { $psql->{in} } encode_utf8("$sql;\n\\echo END OF ANSWER\n") or die "psql: $!\n";
+	while ($answer !~ s/^END OF ANSWER\n//m)
+	{
+		sysread($psql->{out}, $answer, 65536, length($answer)) or die "psql has ended: $answer\n";
+	}
+	die "$sql: $answer" if $answer =~ /^(?:psql:[^\n]*)?(?:ERROR|FATAL|PANIC): /m;
+	chomp $answer;
+	return decode_utf8($answer);
+}
+
+sub rows
+{
+	my ($self, $sql) = @_;
+	return decode_json(encode_utf8($self->sql("SELECT coalesce(json_agg(q), '[]') FROM ($sql) q")));
+}
+
+sub open_psql
+{
+	my ($self) = @_;
+	my %psql;
+
+	$psql{pid} = open2($psql{out}, $psql{in}, 'sh', '-c', 'exec "$0" "$@" 2>&1', 'psql', '-XAtq', '-d',
+		$self->node->connstr('postgres'));
+	$psql{in}->autoflush(1);
+	$self->{shared}{psql} = \%psql;
+	$self->sql('SET client_min_messages = warning');
+	return;
+}
+
+sub close_psql
+{
+	my ($self) = @_;
+	my $psql = delete $self->{shared}{psql} or return;
+
+	local $SIG{PIPE} = 'IGNORE';
+	close $psql->{in};
+	close $psql->{out};
+	local $?;
+	waitpid($psql->{pid}, 0);
+	return;
+}
+
+# The model: books with their pages in order.  "out" are pages that have a row
+# but no place.
+sub live_books
+{
+	my ($self, $user) = @_;
+	return grep { !$_->{deleted} && !$_->{gone} && (!defined $user || $_->{user} == $user) } @{ $self->{books} };
+}
+
+sub any_book
+{
+	my ($self, $user) = @_;
+	return $self->one_of($self->live_books($user));
+}
+
+# A book and a page of it, if there is one, that fits.
+sub any_page
+{
+	my ($self, $fits) = @_;
+	my @all = map { my $b = $_; map { [ $b, $_ ] } @{ $b->{pages} } } $self->live_books;
+
+	@all = grep { $fits->($_->[1]) } @all if $fits;
+	my $found = $self->one_of(@all);
+	return $found ? @$found : ();
+}
+
+sub some_text
+{
+	my ($self) = @_;
+	my $n = $self->fresh;
+	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, long => 4, wide => 4, words => 6, empty => 1);
+
+	return "text $n" if $kind eq 'line';
+	return '' if $kind eq 'empty';
+	return join("\n", map { "- [" . ($self->chance(40) ? 'x' : ' ') . "] task $_ of $n" } 1 .. 1 + $self->dice(5))
+	  if $kind eq 'tasks';
+	return join("\n", map { "- line $_ of $n" } 1 .. 90 + $self->dice(80)) if $kind eq 'long';
+	return join(' ', map { "word$_" } $n .. $n + 350) if $kind eq 'wide';
+	return "text $n: " . join(' ', map { $self->one_of(qw(ampère Größe 日本 naïve 🎈 été Ω)) } 1 .. 5)
+	  if $kind eq 'words';
+	return "# Title $n\n\n**Date: 01-02-2026**\n\nsome text $n\n\n- [ ] first\n- [x] second\n- plain\n\n1. one\n2. two\n\nlast of $n";
+}
+
+# The page has been written to, and its toggle may have been replaced.
+sub touch
+{
+	my ($self, $page, $text) = @_;
+
+	$page->{touched}++;
+	return unless defined $text;
+	push @{ $page->{history} }, $page->{text} if defined $page->{text};
+	$page->{text} = $text;
+	$page->{blank} = 0;
+	return;
+}
+
+sub arrange_sql
+{
+	my ($self, $book) = @_;
+	return "SELECT test.upload_content('$book->{uuid}', ARRAY["
+	  . join(',', map { "'$_->{uuid}'" } @{ $book->{pages} }) . ']::text[])';
+}
+
+sub page_text_sql
+{
+	my ($self, $page) = @_;
+	return "SELECT test.complete_page((SELECT max(id) FROM pages WHERE page_uuid = '$page->{uuid}'), "
+	  . RmsyncNotion::quote($page->{text}) . ')';
+}
+
+# A new page: a row, at the end for now.  Pages are known by uuid, so that no
+# answer of the server is needed.
+sub page_sql
+{
+	my ($self, $book, $page) = @_;
+	my $n = $self->fresh;
+	my $text = RmsyncNotion::quote($page->{text});
+
+	$page->{uuid} = sprintf('dddddddd-0000-4000-8000-%012d', $n);
+	return "UPDATE pages SET page_uuid = '$page->{uuid}'
+		WHERE id = (SELECT test.add_page(max(id), 1000000 + $n, $text) FROM notebooks WHERE notebook_uuid = '$book->{uuid}')";
+}
+
+# What the host does.  Each answers what it is called, and SQL; nothing if it
+# cannot be done now.
+my %host = (
+	edit => [ 26, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page($self->chance(25) ? sub { $_[0]{blank} || !defined $_[0]{text} } : undef);
+		return unless $page;
+		my $old = $self->chance(20) ? $self->one_of(@{ $page->{history} // [] }) : undef;
+		$self->touch($page, $old // $self->some_text);
+		return ("page $page->{uuid} of $book->{name} is read", $self->page_text_sql($page));
+	} ],
+	tick => [ 7, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /- \[/ });
+		return unless $page;
+		my $text = $page->{text};
+		$text =~ s/- \[ \]/- [x]/ or $text =~ s/- \[x\]/- [ ]/;
+		$self->touch($page, $text);
+		return ("a box of page $page->{uuid} of $book->{name} is ticked", $self->page_text_sql($page));
+	} ],
+	insert => [ 11, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		my $page = { text => $self->chance(75) ? $self->some_text : undef, touched => 0 };
+		my $sql = $self->page_sql($book, $page);
+		my $at = $self->dice(@{ $book->{pages} } + 1);
+		splice(@{ $book->{pages} }, $at, 0, $page);
+		return ("page $page->{uuid} is inserted at $at in $book->{name}", $sql, $self->arrange_sql($book));
+	} ],
+	remove => [ 5, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		my $at = $self->dice(1000);
+		return unless @{ $book->{pages} };
+		my ($page) = splice(@{ $book->{pages} }, $at % @{ $book->{pages} }, 1);
+		$self->touch($page);
+		push @{ $book->{out} }, $page;
+		return ("page $page->{uuid} leaves $book->{name}", $self->arrange_sql($book));
+	} ],
+	reinsert => [ 3, sub {
+		my ($self) = @_;
+		my $book = $self->one_of(grep { @{ $_->{out} } } $self->live_books) or return;
+		my $page = shift @{ $book->{out} };
+		$self->touch($page);
+		splice(@{ $book->{pages} }, $self->dice(@{ $book->{pages} } + 1), 0, $page);
+		return ("page $page->{uuid} comes back to $book->{name}", $self->arrange_sql($book));
+	} ],
+	delete => [ 3, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page;
+		return unless $page;
+		$book->{pages} = [ grep { $_ != $page } @{ $book->{pages} } ];
+		return ("page $page->{uuid} of $book->{name} is deleted", "DELETE FROM pages WHERE page_uuid = '$page->{uuid}'");
+	} ],
+	reorder => [ 9, sub {
+		my ($self) = @_;
+		my $book = $self->one_of(grep { @{ $_->{pages} } > 1 } $self->live_books) or return;
+		my $pages = $book->{pages};
+		my ($page) = splice(@$pages, $self->dice(scalar @$pages), 1);
+		my $to = $self->dice(@$pages + 1);
+		splice(@$pages, $to, 0, $page);
+		$book->{touched}++;
+		return ("page $page->{uuid} moves to $to in $book->{name}", $self->arrange_sql($book));
+	} ],
+	shuffle => [ 1, sub {
+		my ($self) = @_;
+		my $book = $self->one_of(grep { @{ $_->{pages} } > 1 } $self->live_books) or return;
+		my $pages = $book->{pages};
+		foreach my $i (reverse 1 .. $#$pages)
+		{
+			my $k = $self->dice($i + 1);
+			@$pages[ $i, $k ] = @$pages[ $k, $i ];
+		}
+		$book->{touched}++;
+		return ("the pages of $book->{name} are shuffled", $self->arrange_sql($book));
+	} ],
+	transfer => [ 4, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page;
+		return unless $page;
+		my $to = $self->one_of(grep { $_ != $book } $self->live_books($book->{user})) or return;
+		$book->{pages} = [ grep { $_ != $page } @{ $book->{pages} } ];
+		$self->touch($page);
+		splice(@{ $to->{pages} }, $self->dice(@{ $to->{pages} } + 1), 0, $page);
+		return ("page $page->{uuid} moves from $book->{name} to $to->{name}",
+			"DELETE FROM notebook_pages WHERE page_id = (SELECT max(id) FROM pages WHERE page_uuid = '$page->{uuid}')",
+			"UPDATE pages SET notebook_id = (SELECT max(id) FROM notebooks WHERE notebook_uuid = '$to->{uuid}') WHERE page_uuid = '$page->{uuid}'",
+			$self->arrange_sql($book), $self->arrange_sql($to));
+	} ],
+	rename => [ 5, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		my $old = $book->{name};
+		$book->{name} = "Notebook $book->{n}, name " . $self->fresh;
+		return ("$old becomes $book->{name}",
+			"UPDATE notebooks SET visible_name = '$book->{name}', full_path = 'Folder " . $self->dice(3) . "/$book->{name}' WHERE notebook_uuid = '$book->{uuid}'");
+	} ],
+	blank => [ 4, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { defined $_[0]{text} && !$_[0]{blank} });
+		return unless $page;
+		$page->{blank} = 1;
+		$self->touch($page);
+		return ("the quota blanks page $page->{uuid} of $book->{name}",
+			"UPDATE pages SET ocr_status = 'pending_quota', ocr_text = '' WHERE page_uuid = '$page->{uuid}'");
+	} ],
+	trash => [ 2, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		return if $self->live_books($book->{user}) < 2;
+		$book->{deleted} = 1;
+		$book->{lost}++;
+		return ("$book->{name} is put into the trash", "UPDATE notebooks SET deleted = true WHERE notebook_uuid = '$book->{uuid}'");
+	} ],
+	untrash => [ 3, sub {
+		my ($self) = @_;
+		my $book = $self->one_of(grep { $_->{deleted} && !$_->{gone} } @{ $self->{books} }) or return;
+		$book->{deleted} = 0;
+		return ("$book->{name} comes back", "UPDATE notebooks SET deleted = false WHERE notebook_uuid = '$book->{uuid}'");
+	} ],
+	destroy => [ 1, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		return if $self->live_books($book->{user}) < 2;
+		$book->{gone} = 1;
+		$book->{lost}++;
+		return ("$book->{name} is deleted", "SELECT test.delete_notebook('$book->{uuid}')");
+	} ],
+	found => [ 2, sub {
+		my ($self) = @_;
+		return if $self->live_books > 7;
+		my $book = $self->make_book($self->one_of(@{ $self->{mine} }));
+		return ("$book->{name} is new", $self->book_sql($book, 1 + $self->dice(4)));
+	} ],
+	contact => [ 4, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		return ("$book->{name} is looked at",
+			"UPDATE notebooks SET last_synced_at = now(), updated_at = now() WHERE notebook_uuid = '$book->{uuid}'",
+			$self->arrange_sql($book));
+	} ]);
+
+sub make_book
+{
+	my ($self, $user) = @_;
+	my $n = $self->fresh;
+	my $book = {
+		n => $n,
+		user => $user,
+		uuid => sprintf('eeeeeeee-0000-4000-8000-%012d', $n),
+		name => "Notebook $n",
+		pages => [],
+		out => [],
+		touched => 0,
+		lost => 0 };
+
+	push @{ $self->{books} }, $book;
+	return $book;
+}
+
+sub book_sql
+{
+	my ($self, $book, $count) = @_;
+	my @sql = ("SELECT test.add_notebook($book->{user}, '$book->{uuid}', '$book->{name}')");
+
+	foreach my $i (1 .. $count)
+	{
+		my $page = { text => $self->chance(85) ? $self->some_text : undef, touched => 0 };
+		push @sql, $self->page_sql($book, $page);
+		push @{ $book->{pages} }, $page;
+	}
+	return (@sql, $self->arrange_sql($book));
+}
+
+# One change, or some in one transaction, which may be rolled back.
+sub host_step
+{
+	my ($self) = @_;
+	my $count = $self->chance(12) ? 2 + $self->dice(4) : 1;
+	my $undo = $count > 1 && $self->chance(15) ? dclone($self->{books}) : undef;
+	my (@told, @sql);
+
+	foreach my $i (1 .. $count)
+	{
+		my ($name, @more);
+		foreach my $try (1 .. 5)
+		{
+			my $what = $self->weighted(map { $_ => $host{$_}[0] } keys %host);
+			($name, @more) = $host{$what}[1]->($self);
+			last if defined $name;
+		}
+		next unless defined $name;
+		push @told, $name;
+		push @sql, @more;
+	}
+	return 'nothing' unless @sql;
+	$self->sql(join(";\n", 'BEGIN', @sql, $undo ? 'ROLLBACK' : 'COMMIT'));
+	$self->{books} = $undo if $undo;
+	return join('; ', @told) . ($undo ? ' - rolled back' : '');
+}
+
+# -------------------------------------------------- the user in front of Notion
+
+# A comment on every other toggle, now that nothing is under way: whether it is
+# there later shows whether the toggle was kept.
+sub add_comments
+{
+	my ($self) = @_;
+
+	$self->{comments} = [];
+	foreach my $user (@{ $self->{mine} })
+	{
+		my %book = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
+		foreach my $at ($self->pages($user))
+		{
+			my $book = $book{ $at->{marker} } or next;
+			my %page = map { $_->{uuid} => $_ } @{ $book->{pages} };
+			foreach my $toggle (@{ $at->{blocks} })
+			{
+				my ($uuid) = ($toggle->{href} // '') =~ m{/p/([^/?]+)\?rm=};
+				my $page = $page{ $uuid // '' } or next;
+				next if $self->{restored}{ $at->{id} } || $self->{restored}{ $toggle->{id} };
+				push @{ $self->{comments} },
+				  { id => $toggle->{id}, book => $book->{uuid}, in => $book->{touched}, lost => $book->{lost},
+					page => $uuid, touched => $page->{touched} };
+			}
+		}
+	}
+	$self->notion(map { { cmd => 'comment', id => $_->{id}, text => 'a comment' } } @{ $self->{comments} })
+	  if @{ $self->{comments} };
+	return;
+}
+
+# A book that is at Notion: the model's, and the stand-in's page.
+sub book_there
+{
+	my ($self) = @_;
+	my $user = $self->one_of(@{ $self->{mine} });
+	my %of = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
+	my $page = $self->one_of(grep { $of{ $_->{marker} } } $self->pages($user));
+
+	return $page ? ($of{ $page->{marker} }, $page) : ();
+}
+
+# A toggle of ours in it, and the model's page.
+sub toggle_there
+{
+	my ($self) = @_;
+	my ($book, $page) = $self->book_there;
+	my $n = $self->dice(1000);
+
+	return unless $book;
+	my %of = map { $_->{uuid} => $_ } @{ $book->{pages} };
+	my @toggles =
+	  grep { ($_->{href} // '') =~ m{/p/([^/?]+)\?rm=} && ($_->{page} = $of{$1}) } @{ $page->{blocks} };
+	return unless @toggles;
+	my $toggle = $toggles[ $n % @toggles ];
+	return ($book, $page, $toggle, $toggle->{page});
+}
+
+my %user = (
+	trash_page => [ 2, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->book_there;
+		return unless $book;
+		$self->notion({ cmd => 'trash', id => $page->{id} });
+		$book->{dirty} = 1;
+		$book->{lost}++;
+		push @{ $self->{trashed} }, $page->{id};
+		return "trashes the page of $book->{name}";
+	} ],
+	trash_toggle => [ 5, sub {
+		my ($self) = @_;
+		my ($book, undef, $toggle, $page) = $self->toggle_there;
+		return unless $book;
+		$self->notion({ cmd => 'trash', id => $toggle->{id} });
+		$book->{dirty} = 1;
+		$page->{touched}++;
+		push @{ $self->{trashed} }, $toggle->{id};
+		return "trashes the toggle of page $page->{uuid} of $book->{name}";
+	} ],
+	restore => [ 4, sub {
+		my ($self) = @_;
+		my $id = shift @{ $self->{trashed} };
+		return unless defined $id;
+		$self->notion({ cmd => 'restore', id => $id });
+		$self->{restored}{$id} = 1;
+		return "restores $id";
+	} ],
+	edit_title => [ 3, sub {
+		my ($self) = @_;
+		my ($book, undef, $toggle, $page) = $self->toggle_there;
+		return unless $book;
+		my $keep = $self->chance(60);
+		$self->notion({ cmd => 'edit_text', id => $toggle->{id}, text => 'a title of mine',
+				keep_link => $keep ? JSON::PP::true : JSON::PP::false });
+		$book->{dirty} = 1;
+		return "writes another title for page $page->{uuid} of $book->{name}" . ($keep ? '' : ', without the link');
+	} ],
+	edit_text => [ 3, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^text \d+$/ });
+		return unless $book;
+		my ($id) = @{ $self->notion({ cmd => 'find', text => $page->{text}, user => "user$book->{user}" })->{ids} };
+		return unless $id;
+		$self->notion({ cmd => 'edit_text', id => $id, text => 'words of mine' });
+		$book->{dirty} = 1;
+		return "edits the text of page $page->{uuid} of $book->{name}";
+	} ],
+	own_block => [ 6, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->book_there;
+		my $where = $self->dice(3);
+		return unless $book;
+		my $text = 'own block ' . $self->fresh . '.';
+		my $at = $where == 0 || !@{ $page->{blocks} } ? 'start' : $where == 1 ? 'end'
+		  : { after => $page->{blocks}[ $#{ $page->{blocks} } / 2 ]{id} };
+		$self->notion({ cmd => 'user_block', parent => $page->{id}, text => $text, position => $at });
+		push @{ $self->{own} }, { text => $text, on => $page->{id}, book => $book->{uuid}, lost => $book->{lost} };
+		return "adds \"$text\" to $book->{name}";
+	} ],
+	rename_column => [ 1.5, sub {
+		my ($self) = @_;
+		my $user = $self->one_of(@{ $self->{mine} });
+		my $column = $self->one_of(sort keys %{ $self->{columns}{$user} });
+		return unless defined $column;
+		my $name = "My column " . $self->fresh;
+		delete $self->{columns}{$user}{$column};
+		$self->{columns}{$user}{$name} = 1;
+		$self->notion({ cmd => 'rename_column', data_source => $self->{users}{$user}{source}, column => $column, name => $name });
+		return "renames column $column of user $user";
+	} ],
+	delete_column => [ 1, sub {
+		my ($self) = @_;
+		my $user = $self->one_of(@{ $self->{mine} });
+		my $column = $self->one_of('rmirror ID', grep { $_ ne 'Name' } sort keys %{ $self->{columns}{$user} });
+		eval { $self->notion({ cmd => 'delete_column', data_source => $self->{users}{$user}{source}, column => $column }) }
+		  or return;
+		delete $self->{columns}{$user}{$column};
+		if ($column eq 'rmirror ID')
+		{
+			$_->{dirty} = 1 foreach grep { $_->{user} == $user } @{ $self->{books} };
+		}
+		return "deletes column $column of user $user";
+	} ]);
+
+sub user_step
+{
+	my ($self) = @_;
+	my $what = $self->weighted(map { $_ => $user{$_}[0] } keys %user);
+	my $told = $user{$what}[1]->($self);
+
+	return defined $told ? "in Notion, a user $told" : 'nothing';
+}
+
+# ------------------------------------------------------------------ trouble
+
+my @silent = qw(close_before_read close reset hang commit_close commit_reset commit_hang commit_500 commit_503
+  commit_502_html commit_504 reject_500 reject_503 reject_503_db reject_504 reject_502_html truncated_json
+  short_body empty_200);
+my @told = qw(commit_503_guidance 409 edge_403_html);
+
+# After these a connection is paced: it takes its time from then on.
+my @slow = qw(529 rate_429 rate_429:public_api_space_request_rate_limit rate_429:public_api_endpoint_rate_limit);
+my @requests = (
+	{ method => 'POST', path => '^/v1/pages$' },
+	{ method => 'PATCH', path => '/children$' },
+	{ method => 'PATCH', path => '/children$' },
+	{ method => 'DELETE', path => '^/v1/blocks/' },
+	{ method => 'PATCH', path => '^/v1/pages/' },
+	{ method => 'PATCH', path => '^/v1/blocks/[^/]+$' },
+	{ method => 'POST', path => '/query$' },
+	{ method => 'GET' },
+	{});
+
+sub fault_step
+{
+	my ($self) = @_;
+	my $slow = $self->chance(4) && $self->{slowed}++ == 0;
+	my $fault = $self->one_of($slow ? @slow : (@silent, @silent, @told));
+	my $match = $self->one_of(@requests);
+	my $user = $self->one_of(@{ $self->{mine} });
+	my $times = 1 + $self->dice(2);
+	my $after = $self->dice(3);
+
+	$self->notion({ fault => $fault, match => { %$match, user => "user$user" }, times => $times, after => $after,
+			$fault =~ /hang/ ? (seconds => 1) : () });
+	return "$times times $fault of " . join(' ', map { $match->{$_} } sort keys %$match) . " for user $user";
+}
+
+# The server is there again, and has let us in.
+sub reconnect
+{
+	my ($self) = @_;
+	my $out = '';
+
+	$self->close_psql;
+	foreach my $try (1 .. 600)
+	{
+		eval { $self->node->psql('postgres', 'SELECT 1', stdout => \$out) };
+		last if $out eq '1';
+		usleep(50_000);
+	}
+	$self->open_psql;
+	return;
+}
+
+my %process = (
+	term => [ 2, sub {
+		my ($self) = @_;
+		my ($pid) = $self->worker;
+		return 'no worker to end' unless $pid;
+		kill 'TERM', $pid;
+		return 'a worker is told to end';
+	} ],
+	kill => [ 3, sub {
+		my ($self) = @_;
+		my ($pid) = $self->worker;
+		return 'no worker to kill' unless $pid;
+		# A session sees the crash; without it, we would not know when it is over.
+		kill 'KILL', $pid;
+		$self->lost_session;
+		$self->reconnect;
+		$self->{shared}{crashes}++;
+		return 'a worker is killed';
+	} ],
+	stop => [ 1, sub {
+		my ($self) = @_;
+		$self->close_psql;
+		$self->node->stop('immediate');
+		$self->node->start;
+		$self->open_psql;
+		$self->{shared}{crashes}++;
+		return 'the server is stopped at once, and started';
+	} ],
+	down => [ 2, sub {
+		my ($self) = @_;
+		my $mode = $self->one_of(qw(close 503));
+		$self->notion({ cmd => 'down', mode => $mode, seconds => 0.3 });
+		return "Notion is down: $mode";
+	} ]);
+
+sub worker
+{
+	my ($self) = @_;
+	return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'rmsync worker' ORDER BY backend_start LIMIT 1");
+}
+
+# Waits until our session has been ended by the crash of another process.
+sub lost_session
+{
+	my ($self) = @_;
+
+	foreach my $try (1 .. 600)
+	{
+		eval { local $SIG{PIPE} = 'IGNORE'; $self->sql('SELECT 1'); 1 } or return;
+		usleep(20_000);
+	}
+	die 'the crash of a worker was not noticed';
+}
+
+sub process_step
+{
+	my ($self) = @_;
+	my $what = $self->weighted(map { $_ => $process{$_}[0] } keys %process);
+	return $process{$what}[1]->($self);
+}
+
+sub owner_step
+{
+	my ($self) = @_;
+	my $user = $self->one_of(@{ $self->{mine} });
+
+	if ($self->chance(70))
+	{
+		$self->sql("SELECT rmsync_trigger('notion', user_id => $user)");
+		return "user $user asks for a synchronization";
+	}
+	my $on = $self->{off}{$user};
+	$self->sql('SELECT rmsync_' . ($on ? 'enable' : 'disable') . "($user, 'notion')");
+	$self->{off}{$user} = !$on;
+	return "user $user switches the connection " . ($on ? 'on' : 'off');
+}
+
+# Lets the workers do something: some more requests, or there is nothing to do.
+sub work_step
+{
+	my ($self) = @_;
+	my $want = $self->arrived + 1 + $self->dice(20);
+	my $until = time + 0.2;
+
+	usleep(10_000) while time < $until && $self->arrived < $want;
+	return;
+}
+
+# ----------------------------------------------------------------- the judge
+
+# Waits until nothing can make progress by itself.
+sub quiet
+{
+	my ($self) = @_;
+	my @open;
+
+	foreach my $user (@{ $self->{mine} })
+	{
+		push @open, "user $user: work is left after 3 minutes"
+		  unless $self->sql("CALL rmsync_wait('3 minutes', $user)") eq 't';
+	}
+	my $list = join(',', @{ $self->{mine} });
+	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
+	  @{ $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)") };
+	push @open, map { "user $_->{user_id}: $_->{state}, $_->{state_reason}" }
+	  @{ $self->rows("SELECT * FROM rmsync.integration_configs WHERE user_id IN ($list) AND state <> 'active'") };
+	return @open;
+}
+
+# What a user took out of the trash after it was replaced, or after its item was
+# deleted, is the user's: back with it.
+sub undo_restores
+{
+	my ($self) = @_;
+	my $list = join(',', @{ $self->{mine} });
+	my %known = map { $_->{external_id} => 1 } @{
+		$self->rows("SELECT external_id FROM rmsync.sync_records WHERE user_id IN ($list) AND external_id IS NOT NULL") };
+	my @stray = grep { !$known{$_} } sort keys %{ $self->{restored} };
+
+	$self->notion({ cmd => 'trash', id => $_ }) foreach @stray;
+	return;
+}
+
+# Comments on toggles nobody had a reason to replace, and blocks of the user's.
+sub losses
+{
+	my ($self, $forced) = @_;
+	my %books = map { $_->{uuid} => $_ } @{ $self->{books} };
+	my %there = map { $_->{id} => 1 } map { @{ $_->{blocks} } } map { $self->pages($_) } @{ $self->{mine} };
+	my @lost;
+
+	foreach my $comment (@{ $self->{comments} })
+	{
+		my $book = $books{ $comment->{book} };
+		my $page = first { $_->{uuid} eq $comment->{page} } @{ $book->{pages} };
+		next
+		  if !$page
+		  || $book->{deleted}
+		  || $book->{gone}
+		  || $book->{lost} != $comment->{lost}
+		  || $book->{touched} != $comment->{in}
+		  || $page->{touched} != $comment->{touched}
+		  || $book->{dirty} && $forced;
+		$self->{kept}++;
+		push @lost, "a comment on page $page->{uuid} of $book->{name}, which was not touched, is lost"
+		  unless $there{ $comment->{id} };
+	}
+	foreach my $block (@{ $self->{own} })
+	{
+		my $book = $books{ $block->{book} };
+		next if $book->{deleted} || $book->{gone} || $book->{lost} != $block->{lost} || $self->{restored}{ $block->{on} };
+		$self->{kept}++;
+		push @lost, "\"$block->{text}\" in $book->{name} is lost"
+		  unless @{ $self->notion({ cmd => 'find', text => $block->{text} })->{ids} };
+	}
+	return @lost;
+}
+
+# Boxes are ticked as in the source.
+sub wrong_boxes
+{
+	my ($self, $user) = @_;
+	my %text = map { $_->{uuid} => $_ } map { @{ $_->{pages} } } $self->live_books($user);
+	my $dump = $self->fake->get("/_dump?user=user$user");
+	my %block = map { $_->{id} => $_ } @{ $dump->{blocks} };
+	my @wrong;
+
+	foreach my $toggle (grep { ($_->{href} // '') =~ m{/p/[^/?]+\?rm=} } @{ $dump->{blocks} })
+	{
+		my ($uuid) = $toggle->{href} =~ m{/p/([^/?]+)\?rm=};
+		my $page = $text{$uuid} or next;
+		next if $page->{blank} || !defined $page->{text};
+		my $is = '';
+		my @open = @{ $toggle->{children} };
+		while (my $block = $block{ shift @open // '' })
+		{
+			$is .= $block->{content}{checked} ? 'x' : ' ' if $block->{type} eq 'to_do';
+			unshift @open, @{ $block->{children} };
+		}
+		my $should = join('', $page->{text} =~ /^- \[([ x])\]/mg);
+		push @wrong, "page $uuid: boxes are \"$is\", not \"$should\"" if $is ne $should;
+	}
+	return @wrong;
+}
+
+# All that is wrong; first in notebooks that must be right by themselves, then in
+# all of them, when what users have done to our objects is made good.
+sub judge
+{
+	my ($self) = @_;
+	my @mine = @{ $self->{mine} };
+	my @dirty = grep { $_->{dirty} } @{ $self->{books} };
+	my @problems = $self->quiet;
+
+	return map { "not quiet: $_" } @problems if @problems;
+	$self->undo_restores;
+	@problems = $self->losses;
+	foreach my $problem (map { $self->problems_of($_) } @mine)
+	{
+		push @problems, $problem
+		  unless grep { $problem =~ /notebook "\Q$_->{name}\E"|:notebook:$_->{uuid}/ } @dirty;
+	}
+	return map { "before the trigger: $_" } @problems if @problems;
+
+	if (@dirty)
+	{
+		my $uuids = join(',', map { "'$_->{uuid}'" } @dirty);
+		foreach my $user (@mine)
+		{
+			my $list = join(',', map { "'$_->{uuid}'" } grep { $_->{user} == $user } @dirty) or next;
+			$self->sql("SELECT rmsync_trigger('notion', notebook_uuids => ARRAY[$list], user_id => $user, force => true)");
+		}
+		@problems = $self->quiet;
+		return map { "not quiet after the trigger: $_" } @problems if @problems;
+		$self->undo_restores;
+	}
+	return ((map { $self->all_problems_of($_), $self->wrong_boxes($_) } @mine), $self->losses(1));
+}
+
+# ------------------------------------------------------------------ lives
+
+# A life as it begins: two users with two notebooks each.
+sub begin
+{
+	my ($self, $seed) = @_;
+	my @mine = (2 * $seed - 1, 2 * $seed);
+	my $life = bless {
+		%$self,
+		seed => $seed,
+		mine => \@mine,
+		dice => ($seed * 2654435761 + 12345) % 2**31,
+		log => [],
+		(map { $_ => [] } qw(books own comments trashed early)),
+		(map { $_ => {} } qw(restored off columns)),
+		kept => 0 },
+	  ref $self;
+
+	$life->dice(1) foreach 1 .. 5;
+	$life->add_users(\@mine);
+	foreach my $user (@mine)
+	{
+		$life->{columns}{$user} = { map { $_ => 1 } qw(Name Path Tags Pages Status), 'Last Modified', 'Synced At' };
+		$life->{connected}{$user} = 1;
+	}
+	foreach my $user (@mine, @mine)
+	{
+		my $book = $life->make_book($user);
+		$life->sql(join(";\n", 'BEGIN', $life->book_sql($book, 3 + $life->dice(6)), 'COMMIT'));
+	}
+	$life->connect($_, $life->chance(25) ? (page_order => 'newest_first') : ()) foreach @mine;
+	return $life;
+}
+
+sub step
+{
+	my ($self, $n) = @_;
+	my $what = $self->weighted(host => 74, user => 16, fault => 8, owner => 2);
+	my $method = "${what}_step";
+
+	push @{ $self->{log} }, sprintf('%3d. %s', $n, $self->$method);
+	return;
+}
+
+# Passes if a life has ended well.
+sub judged
+{
+	my ($self, $steps, $trouble) = @_;
+	my @problems = map { "half-way: $_" } @{ $self->{early} };
+	push @problems, "the test itself: $trouble" if $trouble;
+
+	@problems = eval { $self->judge } unless @problems;
+	push @problems, "the test itself: $@" if $@;
+	my @log = map { encode_utf8($_) } @{ $self->{log} };
+	note("seed $self->{seed}: ", scalar(map { $self->arrivals(user => "user$_") } @{ $self->{mine} }),
+		" requests, $self->{kept} comments and blocks of users kept");
+	note($_) foreach @log;
+	ok(!@problems, "seed $self->{seed}, $steps steps: Notion equals the source");
+	if (@problems)
+	{
+		diag("seed $self->{seed}, the last of $steps steps:");
+		diag($_) foreach @log[ (@log > 25 ? -25 : 0) .. -1 ];
+		diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
+	}
+	return !@problems;
+}
+
+sub switch_on
+{
+	my ($self) = @_;
+
+	$self->sql("SELECT rmsync_enable($_, 'notion')") foreach grep { delete $self->{off}{$_} } @{ $self->{mine} };
+	return;
+}
+
+# Lives some seeds through, side by side; answers the seeds that did not end
+# well.
+sub live
+{
+	my ($self, $steps, @seeds) = @_;
+	my $start = time;
+	my @lives;
+
+	$self->{dice} = $seeds[0];
+	$self->open_psql unless $self->{shared}{psql};
+	$self->notion({ cmd => 'faults', seed => $seeds[0] }, { cmd => 'latency', seconds => 0.001, jitter => 0.015 });
+	eval {
+		push @lives, $self->begin($_) foreach @seeds;
+		foreach my $step (1 .. $steps)
+		{
+			if ($step == 1 || $step == int($steps / 2))
+			{
+				foreach my $life (@lives)
+				{
+					$life->switch_on;
+					push @{ $life->{early} }, $life->quiet, $life->losses;
+					$life->add_comments;
+				}
+			}
+			$_->step($step) foreach @lives;
+			if ($self->chance(3))
+			{
+				my $told = $self->process_step;
+				push @{ $_->{log} }, "     $told" foreach @lives;
+			}
+			$self->work_step if $self->chance(40);
+		}
+	};
+	my $trouble = $@;
+	my $lived = time;
+	eval {
+		$self->notion({ cmd => 'clear' });
+		$_->switch_on foreach @lives;
+	};
+	my @failed = grep { !$_->judged($steps, $trouble) } @lives;
+	note(sprintf('seeds %s: lived %.0f s, judged %.0f s, %d crashes so far', join(' ', @seeds), $lived - $start,
+			time - $lived, $self->{shared}{crashes}));
+	ok(!$trouble || @lives, 'the lives began') or diag($trouble);
+	return map { $_->{seed} } @failed;
+}
+
+1;

@@ -1,0 +1,282 @@
+# Tokens that OAuth gave: renewed when refused, once, for all that share them;
+# and what happens if that fails.
+use strict;
+use warnings;
+use utf8;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use MIME::Base64 ();
+use RmsyncNotion;
+use RmsyncTest;
+use Test::More;
+
+my $client_secret = 'cs_8f2b7c0d51';
+my $secret_file = PostgreSQL::Test::Utils::tempdir() . '/client.secret';
+
+sub write_secret
+{
+	my ($text) = @_;
+	unlink $secret_file;
+	umask 0077;
+	open(my $file, '>', $secret_file) or die "$secret_file: $!";
+	print $file "$text\n";
+	close($file);
+	return;
+}
+
+write_secret($client_secret);
+my $t = RmsyncNotion->new(
+	fake => [ '--rate', 0, '--oauth-client', "rmirror:$client_secret" ],
+	conf => {
+		'rmsync.notion_oauth_client_id' => 'rmirror',
+		'rmsync.notion_oauth_client_secret_file' => $secret_file });
+my $node = $t->node;
+
+# ------------------------------------------------------------- helpers
+
+# What the application does: exchanges a code, or a refresh token.
+sub exchange
+{
+	my (%body) = @_;
+	my $basic = MIME::Base64::encode_base64("rmirror:$client_secret", '');
+
+	return http_post_json($t->fake->url('/v1/oauth/token'),
+		\%body, Authorization => "Basic $basic", 'Notion-Version' => '2026-03-11');
+}
+
+sub grant
+{
+	my ($user) = @_;
+	my $code = $t->notion({ cmd => 'oauth_code', user => "user$user" })->{code};
+	return exchange(grant_type => 'authorization_code', code => $code);
+}
+
+sub store
+{
+	my ($user, $tokens, $target) = @_;
+	my $json = RmsyncNotion::quote(JSON::PP->new->canonical->encode($tokens));
+	return $t->sql("SELECT rmsync_oauth_store($user, '" . ($target // 'notion') . "', $json)");
+}
+
+# The access token ends; the refresh token too, if asked for.
+sub expire
+{
+	my ($user, %opt) = @_;
+	$t->notion({ cmd => 'revoke_token', user => "user$user",
+			refresh_too => $opt{refresh_too} ? JSON::PP::true : JSON::PP::false });
+	return;
+}
+
+sub refreshes
+{
+	my ($since) = @_;
+	return scalar grep { $_->{path} eq '/v1/oauth/token' } $t->arrivals(since => $since);
+}
+
+sub count
+{
+	my ($what) = @_;
+	return $t->sql("SELECT count(*) FROM $what");
+}
+
+sub notices
+{
+	my ($user) = @_;
+	return count("rmsync.notifications WHERE kind = 'auth_failure' AND user_id = $user");
+}
+
+# The pairs at Notion and in the lane.
+sub live_pair
+{
+	my ($user) = @_;
+	my $tokens = $t->notion({ cmd => 'oauth_tokens', user => "user$user" })->{tokens};
+	return join(' ', sort map { "$_->{token} $_->{refresh}" } @$tokens);
+}
+
+sub stored_pair
+{
+	my ($user, $target) = @_;
+	$target //= 'notion';
+	return $t->sql("SELECT concat_ws(' ', rmsync.decrypt(user_id, access_token_encrypted),
+			rmsync.decrypt(user_id, refresh_token_encrypted))
+		FROM rmsync.integration_configs WHERE user_id = $user AND target_name = '$target'");
+}
+
+# --------------------------------------------------- the first connection
+
+$t->add_user(1);
+my @books = map { $t->add_notebook(1, "Book $_", [ "page 1 of $_", "page 2 of $_" ]) } 1 .. 4;
+my $first = grant(1);
+my ($status, $out, $err) = $node->psql('postgres',
+	"SELECT rmsync_oauth_store(1, 'notion', '{\"access_token\": \"$first->{access_token}\"}')");
+like($err, qr/not connected.*\n.*HINT:.*rmsync_connect/s, 'without a connection there is a hint');
+
+# the connection is made with a token that is not good (any more)
+my $position = log_position($node);
+$t->sql("BEGIN; SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_stale\", \"database_id\": \"$t->{users}{1}{database}\"}');
+	SELECT rmsync_oauth_store(1, 'notion', " . RmsyncNotion::quote(JSON::PP->new->encode($first)) . '); COMMIT');
+$t->settled('first sync with the stored token');
+$t->equal('first sync with the stored token', 1);
+is(notices(1), 0, 'the stored token was used, not the one of the configuration');
+
+# a second lane of the same grant, which no worker serves
+$t->sql("INSERT INTO rmsync.integration_configs (user_id, target_name, is_enabled, config_encrypted, item_types, granularity)
+	SELECT user_id, 'notion-later', false, config_encrypted, 4, 'i' FROM rmsync.integration_configs WHERE user_id = 1");
+$t->sql("UPDATE rmsync.integration_configs SET grant_id = (SELECT grant_id FROM rmsync.integration_configs WHERE target_name = 'notion')
+	WHERE target_name = 'notion-later'");
+store(1, $first);
+is(stored_pair(1, 'notion-later'), "$first->{access_token} $first->{refresh_token}", 'lanes of one grant get its tokens together');
+
+# ------------------------------------------------ renewed once, for many jobs
+
+my $since = $t->arrived;
+expire(1);
+$t->edit_page($_->{pages}[0], 'edited after the end of the token') foreach @books;
+$t->settled('renewed');
+$t->equal('renewed', 1);
+is(refreshes($since), 1, 'the token was renewed once');
+is(stored_pair(1), live_pair(1), 'both new tokens are stored');
+isnt(live_pair(1), "$first->{access_token} $first->{refresh_token}", 'and they are new');
+is(stored_pair(1, 'notion-later'), live_pair(1), 'for the other lane of the grant, too');
+is(count("rmsync.sync_log WHERE error_code = 'token_renewed'"), 1, 'which the log tells');
+is(count("rmsync.sync_log WHERE status IN ('retry', 'failed')"), 0, 'no item lost an attempt');
+is(notices(1), 0, 'nobody is told');
+
+# the application names its old token when it changes something else
+$t->sql("SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_stale\", \"database_id\": \"$t->{users}{1}{database}\", \"app_url\": \"https://rmirror.io\"}')");
+is(stored_pair(1), live_pair(1), 'the renewed token stays when the connection is made again with its old one');
+
+# ------------------------------------------ another process renews the tokens
+
+my $lock = "1919775610, hashtextextended(grant_id, user_id)::bit(32)::int";
+my $session = $node->background_psql('postgres');
+$session->query_safe("SELECT pg_advisory_lock($lock) FROM rmsync.integration_configs WHERE target_name = 'notion'");
+$since = $t->arrived;
+my (undef, $refresh) = split / /, stored_pair(1);
+expire(1);
+$t->edit_page($books[0]{pages}[1], 'edited while another process renews');
+wait_until(
+	sub { grep { ($_->{status} // 0) == 401 } $t->arrivals(since => $since) },
+	'the end of the token is noticed');
+wait_for($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type ~ 'rmsync.*worker'}, 't', 'a worker is there');
+is(refreshes($since), 0, 'it is not renewed while another process does that');
+store(1, exchange(grant_type => 'refresh_token', refresh_token => $refresh));
+$session->query_safe("SELECT pg_advisory_unlock($lock) FROM rmsync.integration_configs WHERE target_name = 'notion'");
+$session->quit;
+$t->settled('renewed elsewhere');
+$t->equal('renewed elsewhere', 1);
+is(refreshes($since), 1, 'and not again afterwards');
+is(stored_pair(1), live_pair(1), 'its tokens are used');
+
+# --------------------------------------------- the request was lost on its way
+
+$since = $t->arrived;
+$t->notion({ fault => 'close_before_read', match => { path => '^/v1/oauth/token' }, times => 1 });
+expire(1);
+$t->edit_page($books[1]{pages}[1], 'edited, and the request is lost');
+$t->settled('request lost');
+$t->equal('request lost', 1);
+is(refreshes($since), 2, 'it was sent again');
+is(count("rmsync.sync_log WHERE error_code = 'oauth_unknown'"), 1, 'after a pause');
+is(notices(1), 0, 'nobody is told');
+
+# --------------------------------------------------- the answer was lost
+
+$since = $t->arrived;
+$t->notion({ fault => 'commit_close', match => { path => '^/v1/oauth/token' }, times => 1 });
+expire(1);
+$t->edit_page($books[2]{pages}[1], 'edited, and the answer is lost');
+wait_for($node, "SELECT state FROM rmsync.integration_configs WHERE target_name = 'notion'", 'auth', 'the lane stops');
+is(refreshes($since), 2, 'the old refresh token was tried once more');
+my @tries = map { $_->{n} } grep { $_->{path} eq '/v1/oauth/token' } $t->arrivals(since => $since);
+is(scalar(grep { $_->{n} > $tries[0] && $_->{n} < $tries[1] && ($_->{status} // 0) == 401 } $t->arrivals(since => $since)),
+	1, 'after a look whether the access token is refused');
+is(notices(1), 1, 'the user is told once');
+is(count("rmsync.sync_queue WHERE attempt = 0 AND status = 'pending'"), count('rmsync.sync_queue'), 'what is open waits');
+isnt(count('rmsync.sync_queue'), 0, 'and it is there');
+store(1, grant(1));
+$t->settled('granted again');
+$t->equal('granted again', 1);
+
+# -------------------------------------- the grant has ended, in either form
+
+foreach my $form (qw(notion rfc))
+{
+	my $told = notices(1);
+
+	$t->notion({ cmd => 'set', oauth_error => $form });
+	$since = $t->arrived;
+	expire(1, refresh_too => 1);
+	$t->edit_page($_->{pages}[0], "edited after the end of the grant, $form") foreach @books;
+	wait_for($node, "SELECT state FROM rmsync.integration_configs WHERE target_name = 'notion'", 'auth', "$form: the lane stops");
+	is(refreshes($since), 1, "$form: one try");
+	is(notices(1), $told + 1, "$form: the user is told once");
+	is(count("rmsync.sync_log WHERE status IN ('retry', 'failed')"), 0, "$form: no item lost an attempt");
+	store(1, grant(1));
+	$t->settled("$form: granted again");
+	$t->equal("$form: granted again", 1);
+}
+
+# ------------------------- the application's own credentials: nobody's fault
+
+my $told = notices(1);
+write_secret('wrong');
+$since = $t->arrived;
+expire(1);
+$t->edit_page($books[3]{pages}[0], 'edited while the application has a wrong secret');
+wait_for($node, "SELECT count(*) > 1 FROM rmsync.sync_log WHERE error_code = 'oauth_client'", 't', 'the refusal is logged');
+is($t->sql("SELECT state FROM rmsync.integration_configs WHERE target_name = 'notion'"), 'active', 'the lane is not stopped');
+write_secret($client_secret);
+$t->settled('the secret is right again');
+$t->equal('the secret is right again', 1);
+is(notices(1), $told, 'and nobody was told');
+
+# ------------------------------------------- the server stops meanwhile
+
+$since = $t->arrived;
+$t->notion({ fault => 'slow:1.5', match => { path => '^/v1/oauth/token' }, times => 1 });
+expire(1);
+$t->edit_page($books[3]{pages}[1], 'edited before the server stops');
+wait_until(sub { refreshes($since) }, 'the token is being renewed');
+$node->restart;
+is(stored_pair(1), live_pair(1), 'the new tokens are stored before the server stops');
+$t->settled('after the restart');
+$t->equal('after the restart', 1);
+is(refreshes($since), 1, 'they are not renewed again');
+
+# ------------------------------------- without a client, and with a backup
+
+set_conf($node, 'rmsync.notion_oauth_client_id' => '');
+$t->notion({ cmd => 'add_token', token => 'ntn_backup1', user => 'user1' });
+$t->sql("SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_backup1\", \"database_id\": \"$t->{users}{1}{database}\"}', true)");
+$since = $t->arrived;
+$t->notion({ cmd => 'revoke_token', token => (split / /, stored_pair(1))[0] });
+$t->edit_page($books[0]{pages}[0], 'edited for the backup');
+$t->settled('backup');
+$t->equal('backup', 1);
+is(refreshes($since), 0, 'without an OAuth client nothing is renewed');
+is(stored_pair(1), '', 'the backup credential has no OAuth tokens');
+is(notices(1), $told, 'and nobody was told');
+
+# a new token of another kind ends the use of OAuth's
+store(1, grant(1));
+isnt(stored_pair(1), '', 'granted again');
+$t->sql("SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_other\", \"database_id\": \"$t->{users}{1}{database}\"}')");
+is(stored_pair(1), '', 'another token takes the place of that which was granted');
+
+# ------------------------------------------------------------ no secrets
+
+foreach my $bad (
+	"1, 'notion', '{\"access_token\": \"ntn_mysecret x\"}'",
+	"1, 'webhook', '{\"access_token\": \"ntn_mysecret\"}'",
+	"77, 'notion', '{\"access_token\": \"ntn_mysecret\"}'")
+{
+	($status, $out, $err) = $node->psql('postgres', "SELECT rmsync_oauth_store($bad)");
+	isnt($status, 0, "refused: $err");
+}
+log_has($node, qr/user 77 is not connected/, $position, 'errors are logged');
+log_lacks($node, qr/ntn_[0-9a-m]|nrt_|\Q$client_secret\E/, $position, 'no token and no secret is in the log');
+
+$t->stop;
+done_testing();
