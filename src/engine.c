@@ -195,9 +195,9 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	 * crash, it would be sent again as something new.
 	 */
 	durable = rmsync_engine_record(engine, now_us);
-	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
 	others = engine->others;
 	engine->others = false;
+	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, false);

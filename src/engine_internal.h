@@ -119,6 +119,8 @@ extern bool rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us,
 								  bool *others);
 extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
 								bool *others);
+extern void rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob,
+								int64 now_us);
 extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
 
 /* engine_load.c */

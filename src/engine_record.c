@@ -170,44 +170,6 @@ record_lost(EngineJob *ejob)
 	}
 }
 
-/*
- * Items of other connections that link to the objects of pages: what changed
- * is queued for them.
- */
-static void
-record_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
-{
-	RmsyncJob *job = &ejob->job;
-	const char **ids;
-	int n = 0;
-
-	if (!ejob->lane->lease->target->linked_to)
-		return;
-	ids = palloc(sizeof(char *) * Max(job->nitems, 1));
-	for (int i = 0; i < job->nitems; i++)
-	{
-		RmsyncItem *item = job->items[i];
-		const char *now = item->ledger.exists ? item->ledger.external_id : NULL;
-
-		if (item->type != RMSYNC_PAGE || (now == NULL && item->present) ||
-			(now == NULL && item->recorded_id == NULL) ||
-			(now != NULL && item->recorded_id != NULL &&
-			 strcmp(now, item->recorded_id) == 0))
-			continue;
-		ids[n++] = item->id;
-	}
-	if (n > 0)
-	{
-		int64 lane_id;
-
-		rmsync_store_flush();
-		lane_id = rmsync_store_links(job->lane, ids, n);
-
-		if (lane_id != 0)
-			rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
-	}
-}
-
 /* A lane state and its one notification. */
 static void
 stop_lane(RmsyncLane *lane, RmsyncLaneState state, const char *kind,
@@ -394,7 +356,7 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			record_undecided(engine, ejob, item, now_us);
 	}
 	record_lost(ejob);
-	record_links(engine, ejob, now_us);
+	rmsync_engine_links(engine, ejob, now_us);
 	record_lane(engine, ejob, now_us);
 	if (engine->careful > 0)
 		rmsync_store_flush();
@@ -414,7 +376,7 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
-	record_links(engine, ejob, now_us);
+	rmsync_engine_links(engine, ejob, now_us);
 	if (engine->careful > 0)
 		rmsync_store_flush();
 	engine->current = NULL;

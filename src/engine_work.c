@@ -214,3 +214,40 @@ rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us)
 			engine->next_check_us = now_us;
 	}
 }
+
+/*
+ * Items of other connections that link to the objects of pages: what changed
+ * is queued for them.
+ */
+void
+rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+{
+	RmsyncJob *job = &ejob->job;
+	const char **ids;
+	int n = 0;
+
+	if (!ejob->lane->lease->target->linked_to)
+		return;
+	ids = palloc(sizeof(char *) * Max(job->nitems, 1));
+	for (int i = 0; i < job->nitems; i++)
+	{
+		RmsyncItem *item = job->items[i];
+		const char *now = item->ledger.exists ? item->ledger.external_id : NULL;
+
+		if (item->type != RMSYNC_PAGE || (now == NULL && item->present) ||
+			(now == NULL && item->recorded_id == NULL) ||
+			(now != NULL && item->recorded_id != NULL &&
+			 strcmp(now, item->recorded_id) == 0))
+			continue;
+		ids[n++] = item->id;
+	}
+	if (n > 0)
+	{
+		int64 lane_id;
+
+		rmsync_store_flush();
+		lane_id = rmsync_store_links(job->lane, ids, n);
+		if (lane_id != 0)
+			rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
+	}
+}

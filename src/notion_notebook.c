@@ -185,7 +185,10 @@ adopt_page(NotionJob *nj, List *found)
 		}
 	}
 	rmsync_notion_set_intent(nj, nj->notebook, NULL);
-	rmsync_notion_notebook_meta(nj);
+	if (nj->kind->type == RMSYNC_NOTEBOOK)
+		rmsync_notion_notebook_meta(nj);
+	else
+		nj->notebook->ledger.metadata = NULL; /* who knows what it says */
 	nj->state = nj->extras != NIL		? NOTION_EXTRA
 				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
 										: NOTION_ARCHIVE;
