@@ -35,8 +35,8 @@ use Time::HiRes qw(time usleep);
 
 use RmsyncTest;
 
-# Looking for a created page takes 5, 9, 52 and 260 times 3 ms: the stand-in's
-# queries must not lag behind for longer.
+# Looking for a created page goes on for a second: the stand-in's queries must
+# not lag behind for longer.
 my %conf = (
 	'rmsync.backoff_scale' => '0.003',
 	'rmsync.http_timeout' => '700ms',
