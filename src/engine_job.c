@@ -252,7 +252,8 @@ crash_on_purpose(const RmsyncJob *job)
 #ifdef USE_ASSERT_CHECKING
 	for (int i = 0; i < job->nitems; i++)
 	{
-		if (strcmp(job->items[i]->id, rmsync_debug_crash_item) == 0)
+		if (rmsync_debug_crash_item[0] != '\0' &&
+			strcmp(job->items[i]->id, rmsync_debug_crash_item) == 0)
 			raise(SIGSEGV);
 	}
 #endif

@@ -99,6 +99,23 @@ foreach my $round (1 .. 8)
 }
 settle($node, undef, 'the sync comes to its end');
 
+# What was sent must have been decided for good: a crash right after it, before
+# anything else has been written, must not lead to another decision.
+set_conf($node, 'wal_writer_delay' => '10s');
+foreach my $round (1 .. 3)
+{
+	my $pid;
+
+	wait_until(sub { ($pid) = worker_pids($node) }, 'there is a worker');
+	rule($hook, 2, '/hang', 1);
+	sql("UPDATE pages SET ocr_text = 'last words $round' WHERE id = 101");
+	wait_until(sub { (events($hook, 2))[-1]{body} =~ /last words $round/ }, 'a request is made');
+	signal_worker('KILL', $pid);
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"),
+		'and its worker killed at once');
+	settle($node, 2, 'it is made again');
+}
+
 # The receiver has the last word.
 my (%last, %body_of, %id_of);
 my ($repeats, $strays, $unsigned) = (0, 0, 0);
