@@ -225,6 +225,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		engine->next_due = rmsync_store_next_due();
 		engine->due_dirty = false;
 	}
+	rmsync_store_flush();
 	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	if (others && !engine->foreground)
@@ -423,6 +424,7 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 		if (tokens)
 			(void) rmsync_engine_refresh_store(engine, rmsync_engine_now());
 		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
+		rmsync_store_flush();
 	}
 	rmsync_txn_end(tokens);
 }
