@@ -51,7 +51,10 @@ OBJS = \
 	src/notion_blocks.o \
 	src/notion_config.o \
 	src/notion_discover.o \
+	src/notion_imagine.o \
 	src/notion_ledger.o \
+	src/notion_link.o \
+	src/notion_note.o \
 	src/notion_notebook.o \
 	src/notion_oauth.o \
 	src/notion_order.o \
@@ -61,6 +64,7 @@ OBJS = \
 	src/notion_properties.o \
 	src/notion_resolve.o \
 	src/notion_text.o \
+	src/notion_todo.o \
 	src/notion_write.o \
 	src/ratelimit.o \
 	src/recorder.o \
@@ -77,6 +81,7 @@ OBJS = \
 	src/store_record.o \
 	src/target.o \
 	src/target_notion.o \
+	src/target_notion_todos.o \
 	src/target_util.o \
 	src/target_webhook.o \
 	src/txn.o \

@@ -50,7 +50,10 @@ AS $$
 		ON r.item_id = s.item_id
 	WHERE $3 & 4 <> 0
 	  AND (s.item_id IS NULL OR r.item_id IS NULL OR r.status <> 'success' OR r.config_epoch <> $4
-		   OR r.content_hash <> s.content_hash OR r.placement_hash <> s.placement_hash)
+		   OR r.content_hash <> s.content_hash OR r.placement_hash <> s.placement_hash
+		   -- says the name of its notebook
+		   OR r.metadata_json ->> 'notebook' <> (SELECT n.title FROM rmsync.source_notebook n
+				WHERE n.user_id = $2 AND n.item_id = $5 AND n.live))
 	UNION ALL
 	SELECT 'highlight', coalesce(s.item_id, r.item_id), s.item_id IS NULL
 	FROM (SELECT h.item_id, x.content_hash, x.placement_hash

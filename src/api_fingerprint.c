@@ -525,6 +525,13 @@ rmsync_item_hashes_sql(PG_FUNCTION_ARGS)
 	item.src.title = text_member(json, "title");
 	item.src.text = text_member(json, "text");
 	item.src.original_text = text_member(json, "original_text");
+	if (item.type == RMSYNC_HIGHLIGHT && item.src.text == NULL)
+	{
+		/* as the source view has it, see store_item.c */
+		item.src.text = text_member(json, "corrected_text");
+		if (item.src.text == NULL || *item.src.text == '\0')
+			item.src.text = item.src.original_text;
+	}
 	item.src.note = text_member(json, "note");
 	item.src.path = text_member(json, "path");
 	item.src.document_type = text_member(json, "document_type");

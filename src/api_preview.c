@@ -60,7 +60,7 @@ walk_job(ReturnSetInfo *rsinfo, const RmsyncTarget *target, RmsyncJob *job,
 	bool open = false;
 
 	for (int i = 0; i < job->nitems; i++)
-		open = !rmsync_item_settled(job->lane, job->items[i]) || open;
+		open = !rmsync_item_settled(target, job->lane, job->items[i]) || open;
 	if (!open)
 		return;
 	target->begin(job);
@@ -144,13 +144,8 @@ place_in_notebook(RmsyncLane *lane, RmsyncJob *job)
 	{
 		if (job->items[i]->type == RMSYNC_NOTEBOOK)
 			job->notebook = job->items[i];
-		for (int s = 0; s < job->nsiblings; s++)
-		{
-			if (job->items[i]->type == RMSYNC_PAGE &&
-				strcmp(job->siblings[s].id, job->items[i]->id) == 0)
-				job->siblings[s].item = job->items[i];
-		}
 	}
+	rmsync_job_match(job);
 }
 
 /*

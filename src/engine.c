@@ -196,6 +196,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	 */
 	durable = rmsync_engine_record(engine, now_us);
 	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
+	others = engine->others;
+	engine->others = false;
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
 	rmsync_engine_flush_lanes(engine, now_us, false);

@@ -69,6 +69,7 @@ struct RmsyncEngine
 	bool		scanned;		/* first scan of ready lanes done */
 	bool		instance_ok;
 	bool		key_ok;			/* there is a master key */
+	bool		others;			/* other processes got work from us */
 	HTAB	   *lanes;
 	HTAB	   *claims;
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
@@ -134,7 +135,8 @@ extern void rmsync_engine_responses(RmsyncEngine *engine);
 extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
 extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
-extern bool rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item);
+extern bool rmsync_item_settled(const RmsyncTarget *target,
+								const RmsyncLaneInfo *lane, RmsyncItem *item);
 
 /* engine_suspect.c */
 extern void rmsync_engine_enter(EngineJob *ejob);

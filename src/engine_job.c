@@ -41,7 +41,8 @@ end_job(RmsyncEngine *engine, EngineJob *ejob)
 
 /* Nothing to do at the target?  Then the item is decided without it. */
 bool
-rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item)
+rmsync_item_settled(const RmsyncTarget *target, const RmsyncLaneInfo *lane,
+					RmsyncItem *item)
 {
 	const RmsyncLedger *ledger = &item->ledger;
 
@@ -65,7 +66,8 @@ rmsync_item_settled(const RmsyncLaneInfo *lane, RmsyncItem *item)
 		(ledger->notebook_uuid != NULL && item->notebook_uuid != NULL &&
 		 strcmp(ledger->notebook_uuid, item->notebook_uuid) != 0) ||
 		strcmp(ledger->content_hash, item->content_hash) != 0 ||
-		strcmp(ledger->placement_hash, item->placement_hash) != 0)
+		strcmp(ledger->placement_hash, item->placement_hash) != 0 ||
+		(target->outdated != NULL && target->outdated(item)))
 		return false;
 	item->outcome = RMSYNC_OUT_SKIPPED;
 	return true;
@@ -273,8 +275,10 @@ start_job(RmsyncEngine *engine, EngineJob *ejob)
 	ejob->generation = lane->generation;
 	crash_on_purpose(job);
 
+	old = MemoryContextSwitchTo(job->cxt);
 	for (int i = 0; i < job->nitems; i++)
-		(void) rmsync_item_settled(job->lane, job->items[i]);
+		(void) rmsync_item_settled(lane->lease->target, job->lane, job->items[i]);
+	MemoryContextSwitchTo(old);
 	if (all_decided(job))
 	{
 		end_job(engine, ejob);
@@ -343,8 +347,7 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			 * learns about the service for the others.
 			 */
 			if (lane->fail_streak > 0 || lane->lease->fail_streak >= 5 ||
-				(lane->info.remote == NULL &&
-				 lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK))
+				(lane->info.remote == NULL && lane->lease->target->learns))
 				limit = 1;
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);

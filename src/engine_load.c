@@ -224,14 +224,8 @@ load_notebook(RmsyncEngine *engine, RmsyncLane *lane, const char *uuid,
 
 		if (item->type == RMSYNC_NOTEBOOK && strcmp(item->id, uuid) == 0)
 			job->notebook = item;
-		if (item->type != RMSYNC_PAGE)
-			continue;
-		for (int s = 0; s < job->nsiblings; s++)
-		{
-			if (strcmp(job->siblings[s].id, item->id) == 0)
-				job->siblings[s].item = item;
-		}
 	}
+	rmsync_job_match(job);
 	rmsync_engine_leave(ejob);
 }
 

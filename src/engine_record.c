@@ -154,7 +154,7 @@ record_remote(EngineJob *ejob)
 								 job->lane->remote);
 }
 
-/* Pages whose objects turned out to be gone. */
+/* Items whose objects turned out to be gone. */
 static void
 record_lost(EngineJob *ejob)
 {
@@ -165,7 +165,46 @@ record_lost(EngineJob *ejob)
 		if (!job->siblings[i].lost)
 			continue;
 		rmsync_store_flush();
-		rmsync_store_lost(job->lane, job->group_key, job->siblings[i].id);
+		rmsync_store_lost(job->lane, job->group_key, job->siblings[i].type,
+						  job->siblings[i].id);
+	}
+}
+
+/*
+ * Items of other connections that link to the objects of pages: what changed
+ * is queued for them.
+ */
+static void
+record_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+{
+	RmsyncJob *job = &ejob->job;
+	const char **ids;
+	int n = 0;
+
+	if (!ejob->lane->lease->target->linked_to)
+		return;
+	ids = palloc(sizeof(char *) * Max(job->nitems, 1));
+	for (int i = 0; i < job->nitems; i++)
+	{
+		RmsyncItem *item = job->items[i];
+		const char *now = item->ledger.exists ? item->ledger.external_id : NULL;
+
+		if (item->type != RMSYNC_PAGE || (now == NULL && item->present) ||
+			(now == NULL && item->recorded_id == NULL) ||
+			(now != NULL && item->recorded_id != NULL &&
+			 strcmp(now, item->recorded_id) == 0))
+			continue;
+		ids[n++] = item->id;
+	}
+	if (n > 0)
+	{
+		int64 lane_id;
+
+		rmsync_store_flush();
+		lane_id = rmsync_store_links(job->lane, ids, n);
+
+		if (lane_id != 0)
+			rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
 	}
 }
 
@@ -355,10 +394,8 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			record_undecided(engine, ejob, item, now_us);
 	}
 	record_lost(ejob);
+	record_links(engine, ejob, now_us);
 	record_lane(engine, ejob, now_us);
-	if (engine->careful > 0)
-		rmsync_store_flush();
-	engine->current = NULL;
 }
 
 /* What a target asked to be durable before it goes on. */
@@ -374,9 +411,7 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
-	if (engine->careful > 0)
-		rmsync_store_flush();
-	engine->current = NULL;
+	record_links(engine, ejob, now_us);
 }
 
 /*
@@ -395,15 +430,19 @@ rmsync_engine_record(RmsyncEngine *engine, int64 now_us)
 		record_commit(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 		durable = true;
 		if (engine->careful > 0)
-			return durable;
+			break;
 	}
 	dlist_foreach(iter, &engine->ended)
 	{
-		record_job(engine, dlist_container(EngineJob, node, iter.cur), now_us);
-		if (engine->careful > 0)
+		if (engine->careful > 0 && engine->current != NULL)
 			break;
+		record_job(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 	}
+	/* what many jobs wrote together is to be blamed on none of them */
+	if (engine->careful == 0)
+		engine->current = NULL;
 	rmsync_store_flush();
+	engine->current = NULL;
 	return durable;
 }
 
@@ -452,6 +491,7 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 		RmsyncItem *item = job->items[i];
 
 		item->dirty = false;
+		item->recorded_id = item->ledger.exists ? item->ledger.external_id : NULL;
 		if (item->outcome != RMSYNC_OUT_NONE)
 		{
 			count_item(engine, ejob, item);

@@ -81,6 +81,20 @@ rmsync_lane_state_parse(const char *name)
 	return RMSYNC_LANE_ACTIVE;
 }
 
+void
+rmsync_job_match(RmsyncJob *job)
+{
+	for (int i = 0; i < job->nitems; i++)
+	{
+		for (int s = 0; s < job->nsiblings; s++)
+		{
+			if (job->siblings[s].type == job->items[i]->type &&
+				strcmp(job->siblings[s].id, job->items[i]->id) == 0)
+				job->siblings[s].item = job->items[i];
+		}
+	}
+}
+
 /*
  * Stops a job: its undecided items get the consequence of "scope".
  *

@@ -58,6 +58,10 @@ typedef struct RmsyncSource
 	const char *path;			/* notebook: folders and own name */
 	const char *document_type;	/* notebook: notebook | pdf | epub */
 	const char *author;			/* notebook */
+	const char *notebook_title; /* to-do */
+	const char *link_page;		/* to-do: its page at Notion, as the ledger of
+								 * target notion has it: page id ... */
+	const char *link_block;		/* ... and id of the toggle in there */
 	const char *page_id;		/* todo, highlight: item id of their page */
 	int			page_number;	/* 1-based, 0 = none */
 	int			page_count;		/* notebook */
@@ -119,24 +123,31 @@ typedef struct RmsyncItem
 	bool		recorded;		/* outcome is durable already */
 	bool		stays;			/* a newer version is in the queue */
 	bool		was_delivered;	/* ledger had an object or hash when loaded */
+	const char *recorded_id;	/* external id in the database */
 } RmsyncItem;
 
-/* A page of the job's notebook, in notebook order, due or not. */
+/*
+ * A live item of the job's notebook, due or not.  First come the pages in
+ * notebook order, then, if the lane takes them, the highlights in the order
+ * of their pages, then the to-dos as they came into being.
+ */
 typedef struct RmsyncSibling
 {
-	const char *id;				/* page item id */
+	RmsyncItemType type;
+	const char *id;
+	const char *page_id;		/* highlight: item id of its page, or NULL */
 	int			page_number;
 	bool		ready;			/* has deliverable text in the source */
 	const char *external_id;	/* from the ledger, NULL = not at the target */
-	RmsyncItem *item;			/* set if the page is among the due items */
+	RmsyncItem *item;			/* set if it is among the due items */
 
 	/*
-	 * Set by the target: the object is gone or has to be made anew, and the
-	 * page is not among the undecided items (those the target sees to
-	 * itself).  At the next commit (or at the job's end), after the other
-	 * ledger entries, the engine empties external id and hashes of the page's
-	 * entry (no success any more) and queues the page.  Metadata and intent
-	 * stay: they may name objects that have yet to be deleted or found.
+	 * Set by the target: the object is gone or has to be made anew, and it is
+	 * not among the undecided items (those the target sees to itself).  At
+	 * the next commit (or at the job's end), after the other ledger entries,
+	 * the engine empties external id and hashes of its entry (no success any
+	 * more) and queues it.  Metadata and intent stay: they may name objects
+	 * that have yet to be deleted or found.
 	 */
 	bool		lost;
 } RmsyncSibling;
@@ -194,7 +205,7 @@ typedef struct RmsyncJob
 	RmsyncItem *notebook;		/* notebook granularity: always set */
 	RmsyncItem **items;			/* due items (may include the notebook) */
 	int			nitems;
-	RmsyncSibling *siblings;	/* notebook granularity: all live pages */
+	RmsyncSibling *siblings;	/* notebook granularity: all that is live */
 	int			nsiblings;
 	void	   *state;			/* the target's state machine */
 	bool		remote_dirty;	/* lane->remote changed: write at next commit */
@@ -210,6 +221,9 @@ extern int	rmsync_item_type_parse(const char *name);
 /* SQL spelling of the lane states, and back (ACTIVE if unrecognized). */
 extern const char *rmsync_lane_state_name(RmsyncLaneState state);
 extern RmsyncLaneState rmsync_lane_state_parse(const char *name);
+
+/* Tells the siblings of a job which of its items they are. */
+extern void rmsync_job_match(RmsyncJob *job);
 
 /*
  * Stops the job: the undecided items get the consequence of "scope".

@@ -172,8 +172,9 @@ new_block(const char *type, const char *fields, const char *extra)
 	return block;
 }
 
-static NotionBlock *
-text_block(const char *type, const char *rich_text, const char *extra)
+NotionBlock *
+rmsync_notion_text_block(const char *type, const char *rich_text,
+						 const char *extra)
 {
 	char *fields = psprintf("\"rich_text\":%s", rich_text);
 	NotionBlock *block = new_block(type, fields, extra);
@@ -188,12 +189,13 @@ render_container(BlockList *list, const RmsyncBlock *block, const char *type,
 				 const char *prefix, const char *extra)
 {
 	List *groups = text_groups(prefix, block->runs);
-	NotionBlock *result = text_block(type, linitial(groups), extra);
+	NotionBlock *result = rmsync_notion_text_block(type, linitial(groups), extra);
 	BlockList children = { NULL };
 	ListCell *lc;
 
 	for_each_from(lc, groups, 1)
-		add_block(&children, text_block("paragraph", lfirst(lc), ""));
+		add_block(&children,
+				  rmsync_notion_text_block("paragraph", lfirst(lc), ""));
 	list_free_deep(groups);
 	render_siblings(&children, block->children);
 	set_children(result, children.first);
@@ -208,7 +210,7 @@ render_plain(BlockList *list, const RmsyncBlock *block, const char *type)
 	ListCell *lc;
 
 	foreach (lc, groups)
-		add_block(list, text_block(type, lfirst(lc), ""));
+		add_block(list, rmsync_notion_text_block(type, lfirst(lc), ""));
 	list_free_deep(groups);
 	render_siblings(list, block->children);
 }
@@ -308,7 +310,7 @@ render_code(BlockList *list, const RmsyncRun *runs, const char *info)
 	}
 	foreach (lc, text_groups("", runs))
 	{
-		add_block(list, text_block("code", lfirst(lc), extra.data));
+		add_block(list, rmsync_notion_text_block("code", lfirst(lc), extra.data));
 		resetStringInfo(&extra);
 		appendStringInfoString(&extra, plain);
 	}
@@ -538,7 +540,7 @@ rmsync_notion_toggle(const char *title, const char *marker, NotionBlock *childre
 
 	initStringInfo(&buf);
 	rmsync_notion_rich_text(&buf, title, marker, RMSYNC_RUN_BOLD);
-	toggle = text_block("toggle", buf.data, "");
+	toggle = rmsync_notion_text_block("toggle", buf.data, "");
 	set_children(toggle, children);
 	return toggle;
 }

@@ -52,6 +52,14 @@ extern NotionBlock *rmsync_notion_toggle(const char *title, const char *marker,
 										 NotionBlock *children);
 
 /*
+ * A block with text and without children.  "extra" is more members of its
+ * type's object, with a comma in front.
+ */
+extern NotionBlock *rmsync_notion_text_block(const char *type,
+											 const char *rich_text,
+											 const char *extra);
+
+/*
  * Appends rich_text array JSON for plain text, split at 2000 UTF-16 units.
  * Never cut: beyond 200 000 units the array is longer than Notion's 100.
  */

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * notion_config.c
- *	  Configuration of target 'notion': reading and checking it.
+ *	  Configuration of the Notion targets: reading and checking it.
  *
- * Called by target_notion.c and, through its vtable, by rmsync_connect().
+ * Called by target_notion.c and, through the vtables, by rmsync_connect().
  * A message made here may name a field, never the token's value.
  *
  *-------------------------------------------------------------------------
@@ -26,38 +26,54 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 
 #define DEFAULT_APPEND_DELAY 5000
 
-static const char *const notion_keys[] = {
-	"api_token", "access_token", "notion_token", "database_id", "data_source_id",
-	"page_order", "page_title", "base_url", "app_url", "resolve_delays_ms",
+/* The last ones are the host's; taken and ignored. */
+#define SHARED_KEYS \
+	"api_token", "access_token", "notion_token", "database_id", \
+		"data_source_id", "base_url", "app_url", "resolve_delays_ms", \
+		"workspace_id", "workspace_name", "database_title", \
+		"available_properties", "verify_ssl"
 
-	/* the host's; taken and ignored */
-	"workspace_id", "workspace_name", "database_title", "available_properties",
-	"verify_ssl", NULL
-};
+const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
+												  "page_title", "highlights",
+												  "todos",		NULL };
+const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
+														"use_status_property",
+														NULL };
 
-const char rmsync_notion_config_schema[] =
-	"{\"type\":\"object\",\"additionalProperties\":false,"
-	"\"anyOf\":[{\"required\":[\"api_token\"]},"
-	"{\"required\":[\"access_token\"]},{\"required\":[\"notion_token\"]}],"
-	"\"properties\":{"
-	"\"api_token\":{\"type\":\"string\",\"writeOnly\":true,"
-	"\"title\":\"Token of the Notion connection\"},"
-	"\"access_token\":{\"type\":\"string\",\"writeOnly\":true},"
-	"\"notion_token\":{\"type\":\"string\",\"writeOnly\":true},"
+#define SHARED_SCHEMA \
+	"{\"type\":\"object\",\"additionalProperties\":false," \
+	"\"anyOf\":[{\"required\":[\"api_token\"]}," \
+	"{\"required\":[\"access_token\"]},{\"required\":[\"notion_token\"]}]," \
+	"\"properties\":{" \
+	"\"api_token\":{\"type\":\"string\",\"writeOnly\":true," \
+	"\"title\":\"Token of the Notion connection\"}," \
+	"\"access_token\":{\"type\":\"string\",\"writeOnly\":true}," \
+	"\"notion_token\":{\"type\":\"string\",\"writeOnly\":true}," \
+	"\"data_source_id\":{\"type\":\"string\"," \
+	"\"title\":\"Data source, if the database has several\"}," \
+	"\"base_url\":{\"type\":\"string\",\"format\":\"uri\"}," \
+	"\"app_url\":{\"type\":\"string\",\"format\":\"uri\"}," \
+	"\"resolve_delays_ms\":{\"type\":\"array\",\"maxItems\":8," \
+	"\"items\":{\"type\":\"integer\",\"minimum\":0}}," \
+	"\"workspace_id\":{},\"workspace_name\":{},\"database_title\":{}," \
+	"\"available_properties\":{},\"verify_ssl\":{},"
+
+const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"database_id\":{\"type\":\"string\","
 	"\"title\":\"Database that receives the notebooks\"},"
-	"\"data_source_id\":{\"type\":\"string\","
-	"\"title\":\"Data source, if the database has several\"},"
 	"\"page_order\":{\"enum\":[\"notebook\",\"newest_first\"],"
 	"\"default\":\"notebook\"},"
 	"\"page_title\":{\"type\":\"string\",\"maxLength\":200,"
 	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
-	"\"base_url\":{\"type\":\"string\",\"format\":\"uri\"},"
-	"\"app_url\":{\"type\":\"string\",\"format\":\"uri\"},"
-	"\"resolve_delays_ms\":{\"type\":\"array\",\"maxItems\":8,"
-	"\"items\":{\"type\":\"integer\",\"minimum\":0}},"
-	"\"workspace_id\":{},\"workspace_name\":{},\"database_title\":{},"
-	"\"available_properties\":{},\"verify_ssl\":{}}}";
+	"\"highlights\":{\"enum\":[\"callout\",\"quote\",\"off\"],"
+	"\"default\":\"callout\"},"
+	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"}}}";
+
+const char rmsync_notion_todos_config_schema[] = SHARED_SCHEMA
+	"\"database_id\":{\"type\":\"string\","
+	"\"title\":\"Database that receives the to-dos\"},"
+	"\"use_status_property\":{\"type\":\"boolean\",\"default\":true,"
+	"\"title\":\"Use the database's status column, if it has one\"}}}";
 
 /* An absolute URL, without the slashes at its end. */
 static const char *
@@ -167,6 +183,34 @@ read_page_order(NotionConfig *config, const JsonbValue *value)
 	return NULL;
 }
 
+static const char *
+read_highlights(NotionConfig *config, const JsonbValue *value)
+{
+	char *type = rmsync_config_string(value);
+
+	if (type != NULL && strcmp(type, "callout") == 0)
+		config->highlights = "callout";
+	else if (type != NULL && strcmp(type, "quote") == 0)
+		config->highlights = "quote";
+	else if (type != NULL && strcmp(type, "off") == 0)
+		config->highlights = NULL;
+	else
+		return "must be \"callout\", \"quote\" or \"off\"";
+	return NULL;
+}
+
+static const char *
+read_todos(NotionConfig *config, const JsonbValue *value)
+{
+	char *todos = rmsync_config_string(value);
+
+	if (todos == NULL ||
+		(strcmp(todos, "blocks") != 0 && strcmp(todos, "off") != 0))
+		return "must be \"blocks\" or \"off\"";
+	config->todos = strcmp(todos, "blocks") == 0;
+	return NULL;
+}
+
 /* Reads one known field.  Returns NULL or what is wrong with it. */
 static const char *
 read_field(NotionConfig *config, const RmsyncConfigField *field)
@@ -183,6 +227,17 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_id(&config->data_source_id, value);
 	if (strcmp(key, "page_order") == 0)
 		return read_page_order(config, value);
+	if (strcmp(key, "highlights") == 0)
+		return read_highlights(config, value);
+	if (strcmp(key, "todos") == 0)
+		return read_todos(config, value);
+	if (strcmp(key, "use_status_property") == 0)
+	{
+		if (value->type != jbvBool)
+			return "must be true or false";
+		config->no_status = !value->val.boolean;
+		return NULL;
+	}
 	if (strcmp(key, "base_url") == 0)
 		return read_url(&config->base_url, value);
 	if (strcmp(key, "app_url") == 0)
@@ -205,7 +260,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
  * field.
  */
 char *
-rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
+rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
+						  NotionConfig *config, char **hint)
 {
 	RmsyncConfigField *fields;
 	const char *unknown;
@@ -213,6 +269,7 @@ rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
 
 	memset(config, 0, sizeof(*config));
 	config->page_title = pstrdup(DEFAULT_PAGE_TITLE);
+	config->highlights = "callout";
 	config->base_url = pstrdup(DEFAULT_BASE_URL);
 	config->app_url = pstrdup(DEFAULT_APP_URL);
 	memcpy(config->delays, default_delays, sizeof(default_delays));
@@ -221,12 +278,11 @@ rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
 
 	if (n < 0)
 		return pstrdup("The configuration must be a JSON object.");
-	unknown = rmsync_config_unknown(fields, n, notion_keys);
+	unknown = rmsync_config_unknown(fields, n, kind->config_keys);
 	if (unknown != NULL)
 	{
 		if (hint != NULL)
-			*hint = pstrdup(
-				"Fields are api_token, database_id, data_source_id, page_order, page_title and app_url.");
+			*hint = pstrdup(kind->config_hint);
 		return psprintf("Unrecognized field \"%s\".", unknown);
 	}
 	for (int i = 0; i < n; i++)
@@ -250,12 +306,29 @@ rmsync_notion_read_config(Jsonb *json, NotionConfig *config, char **hint)
 }
 
 char *
-rmsync_notion_check_config(Jsonb *json, char **hint)
+rmsync_notion_check_config(const NotionKind *kind, Jsonb *json, char **hint)
 {
 	NotionConfig config;
-	char *why = rmsync_notion_read_config(json, &config, hint);
+	char *why = rmsync_notion_read_config(kind, json, &config, hint);
 
 	if (config.authorization != NULL)
 		explicit_bzero(config.authorization, strlen(config.authorization));
 	return why;
+}
+
+int
+rmsync_notion_wanted_types(Jsonb *json)
+{
+	NotionConfig config;
+	int types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) | RMSYNC_TYPE_BIT(RMSYNC_PAGE);
+
+	(void) rmsync_notion_read_config(&rmsync_notion_notebooks, json, &config,
+									 NULL);
+	if (config.authorization != NULL)
+		explicit_bzero(config.authorization, strlen(config.authorization));
+	if (config.highlights != NULL)
+		types |= RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT);
+	if (config.todos)
+		types |= RMSYNC_TYPE_BIT(RMSYNC_TODO);
+	return types;
 }

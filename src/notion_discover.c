@@ -10,7 +10,8 @@
  * deleted stays deleted, except for the one that holds our marker.
  *
  * Remote notes:
- *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...}}
+ *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...},
+ *	"status":{"open":..., "done":...}}
  *
  *-------------------------------------------------------------------------
  */
@@ -19,31 +20,6 @@
 #include "utils/memutils.h"
 
 #include "target_notion.h"
-
-typedef struct RoleInfo
-{
-	const char *key;  /* in the remote notes */
-	const char *name; /* of the column we add; NULL = not ours */
-	const char *type;
-	const char *schema;
-} RoleInfo;
-
-static const RoleInfo roles[NOTION_ROLES] = {
-	[NOTION_TITLE] = { "title", NULL, "title", NULL },
-	[NOTION_ID] = { "id", "rmirror ID", "rich_text", "{\"rich_text\":{}}" },
-	[NOTION_PATH] = { "path", "Path", "rich_text", "{\"rich_text\":{}}" },
-	[NOTION_TAGS] = { "tags", "Tags", "multi_select", "{\"multi_select\":{}}" },
-	[NOTION_PAGES] = { "pages", "Pages", "number",
-					   "{\"number\":{\"format\":\"number\"}}" },
-	[NOTION_OPENED] = { "last_opened", "Last Opened", "date", "{\"date\":{}}" },
-	[NOTION_MODIFIED] = { "last_modified", "Last Modified", "date",
-						  "{\"date\":{}}" },
-	[NOTION_SYNCED] = { "synced_at", "Synced At", "date", "{\"date\":{}}" },
-	[NOTION_STATUS] = { "status", "Status", "select",
-						"{\"select\":{\"options\":[{\"name\":\"Synced\",\"color\":\"green\"},"
-						"{\"name\":\"Pending\",\"color\":\"yellow\"},"
-						"{\"name\":\"Error\",\"color\":\"red\"}]}}" }
-};
 
 /* "rmirror ID 2" and so on, where a foreign column has the name. */
 #define MAX_ID_NAMES 9
@@ -81,9 +57,12 @@ rmsync_notion_remote_load(NotionJob *nj)
 		return;
 
 	remote->data_source_id = source;
-	for (int role = 0; role < NOTION_ROLES; role++)
+	remote->status_open = rmsync_json_get_string(json, "status", "open", NULL);
+	remote->status_done = rmsync_json_get_string(json, "status", "done", NULL);
+	for (int role = 0; role < nj->kind->nroles; role++)
 	{
-		Jsonb *id = rmsync_json_get(json, "columns", roles[role].key, NULL);
+		Jsonb *id =
+			rmsync_json_get(json, "columns", nj->kind->roles[role].key, NULL);
 
 		remote->had[role] = id != NULL;
 		remote->column[role] = rmsync_json_as_string(id);
@@ -109,9 +88,23 @@ save_remote(NotionJob *nj)
 	rmsync_json_field(&buf, "data_source_id", remote->data_source_id);
 	rmsync_json_key(&buf, "columns");
 	appendStringInfoChar(&buf, '{');
-	for (int role = 0; role < NOTION_ROLES; role++)
-		rmsync_json_field(&buf, roles[role].key, remote->column[role]);
-	appendStringInfoString(&buf, "}}");
+	for (int role = 0; role < nj->kind->nroles; role++)
+	{
+		/* null means that it was there once */
+		if (nj->kind->wants != NULL && !nj->kind->wants(nj, role))
+			continue;
+		rmsync_json_field(&buf, nj->kind->roles[role].key, remote->column[role]);
+	}
+	appendStringInfoChar(&buf, '}');
+	if (remote->status_done != NULL)
+	{
+		rmsync_json_key(&buf, "status");
+		appendStringInfoChar(&buf, '{');
+		rmsync_json_field(&buf, "open", remote->status_open);
+		rmsync_json_field(&buf, "done", remote->status_done);
+		appendStringInfoChar(&buf, '}');
+	}
+	appendStringInfoChar(&buf, '}');
 
 	remote->complete = true;
 	nj->job->lane->remote = rmsync_notion_keep(nj, buf.data);
@@ -148,18 +141,19 @@ hold_missing(NotionJob *nj)
  * Name of the column to be used for a role on the n-th try.
  */
 static char *
-column_name(NotionRole role, int n)
+column_name(const NotionRoleInfo *info, int n)
 {
 	if (n <= 1)
-		return pstrdup(roles[role].name);
-	return psprintf("%s %d", roles[role].name, n);
+		return pstrdup(info->name);
+	return psprintf("%s %d", info->name, n);
 }
 
 /*
- * Looks a property up by its id; NULL if it is gone or of another type.
+ * Looks a property up by its id (NULL = any); NULL if it is gone or of
+ * another type.
  */
-static char *
-find_by_id(Jsonb *properties, const char *id, const char *type)
+Jsonb *
+rmsync_notion_find_property(Jsonb *properties, const char *id, const char *type)
 {
 	JsonbIterator *it = JsonbIteratorInit(&properties->root);
 	JsonbIteratorToken token;
@@ -178,9 +172,17 @@ find_by_id(Jsonb *properties, const char *id, const char *type)
 		this_type = rmsync_json_get_string(property, "type", NULL);
 		if (this_id != NULL && this_type != NULL && strcmp(this_type, type) == 0 &&
 			(id == NULL || strcmp(this_id, id) == 0))
-			return this_id;
+			return property;
 	}
 	return NULL;
+}
+
+static char *
+find_by_id(Jsonb *properties, const char *id, const char *type)
+{
+	Jsonb *property = rmsync_notion_find_property(properties, id, type);
+
+	return rmsync_json_get_string(property, "id", NULL);
 }
 
 /* Every data source has a column for titles. */
@@ -196,25 +198,28 @@ is_schema(Jsonb *properties)
  * name under which it is to be added, NULL if it is not to be.
  */
 static char *
-find_column(NotionJob *nj, Jsonb *properties, NotionRole role, char **id)
+find_column(NotionJob *nj, Jsonb *properties, int role, char **id)
 {
 	NotionRemote *remote = &nj->remote;
+	const NotionRoleInfo *info = &nj->kind->roles[role];
 	int names = role == NOTION_ID ? MAX_ID_NAMES : 1;
 
 	*id = NULL;
 	if (remote->column[role] != NULL)
-		*id = find_by_id(properties, remote->column[role], roles[role].type);
+		*id = find_by_id(properties, remote->column[role], info->type);
 	for (int n = 1; n <= names && *id == NULL; n++)
 	{
-		char *name = column_name(role, n);
+		char *name = column_name(info, n);
 		Jsonb *property = rmsync_json_get(properties, name, NULL);
 		char *type = rmsync_json_get_string(property, "type", NULL);
 
-		if (property == NULL)
+		if (property == NULL && info->schema != NULL)
 			return remote->had[role] && role != NOTION_ID ? NULL : name;
-		if (type != NULL && strcmp(type, roles[role].type) == 0)
+		if (type != NULL && strcmp(type, info->type) == 0)
 			*id = rmsync_json_get_string(property, "id", NULL);
 	}
+	if (*id == NULL && info->schema == NULL)
+		*id = find_by_id(properties, NULL, info->type);
 	return NULL;
 }
 
@@ -226,16 +231,21 @@ static void
 assign_columns(NotionJob *nj, Jsonb *properties, StringInfo missing)
 {
 	NotionRemote *remote = &nj->remote;
+	const NotionKind *kind = nj->kind;
 
+	if (kind->learn != NULL)
+		kind->learn(nj, properties);
 	remote->column[NOTION_TITLE] =
 		rmsync_notion_keep(nj, find_by_id(properties, NULL, "title"));
-	for (int role = NOTION_ID; role < NOTION_ROLES; role++)
+	for (int role = NOTION_ID; role < kind->nroles; role++)
 	{
-		char *id;
-		char *name = find_column(nj, properties, role, &id);
+		char *id = NULL;
+		char *name = NULL;
 
+		if (kind->wants == NULL || kind->wants(nj, role))
+			name = find_column(nj, properties, role, &id);
 		if (id == NULL && name != NULL && missing != NULL)
-			rmsync_json_field_raw(missing, name, roles[role].schema);
+			rmsync_json_field_raw(missing, name, kind->roles[role].schema);
 		else
 			remote->column[role] = rmsync_notion_keep(nj, id);
 	}

@@ -6,19 +6,16 @@
  * Called by its states.  All strings are copied into the job's context, since
  * the engine reads them at the next commit.
  *
- *	page		external_id = its toggle
+ *	page		external_id = its toggle; highlight, to-do: its block
  *				metadata = {"notion_page_id", "notion_block_id",
- *					"parent_type": "toggle_block", "stale": [toggles that are
- *					still to be deleted]}
- *				intent = {"op": "append", "rm": marker, "prev": old toggle,
- *					"hash", "place": what was sent, "whole": all in one
- *					request, "new": toggle that is not complete, "absent":
- *					how often it was looked for in vain}
- *	notebook	external_id = its page
- *				metadata = {"notion_page_id", "order": [page ids as the
- *					toggles stand], "orphans": [[page id, toggle]]}
- *				intent = {"op": "create", "rm": marker, "tries": how often it
- *					was looked for in vain}
+ *					"parent_type": "toggle_block" or the like, "stale": [toggles
+ *that are still to be deleted]} intent = {"op": "append", "rm": marker, "prev":
+ *old toggle, "hash", "place": what was sent, "whole": all in one request,
+ *"new": toggle that is not complete, "absent": how often it was looked for in
+ *vain} notebook external_id = its page metadata = {"notion_page_id", "order":
+ *[keys as the blocks stand], "orphans": [[key, block]], "heading": {"id",
+ *"intent"} of the heading above the to-dos} intent = {"op": "create", "rm":
+ *marker, "tries": how often it was looked for in vain}
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.
@@ -37,6 +34,35 @@ touch(NotionJob *nj, RmsyncItem *item)
 	item->ledger.exists = true;
 	item->ledger.config_epoch = nj->job->lane->config_epoch;
 	item->dirty = true;
+	if (item == nj->heading)
+		rmsync_notion_notebook_meta(nj);
+}
+
+void
+rmsync_notion_changed(NotionJob *nj, const RmsyncItem *item)
+{
+	if (item->type == RMSYNC_PAGE)
+		nj->changed = true;
+}
+
+/*
+ * Records in which notebook the object stands, for the one who looks for what
+ * a notebook has lost.
+ */
+static void
+set_home(NotionJob *nj, RmsyncItem *item)
+{
+	const char *home = nj->kind->type == RMSYNC_NOTEBOOK ? nj->notebook->id
+														 : item->notebook_uuid;
+
+	item->ledger.notebook_uuid = rmsync_notion_keep(nj, home);
+}
+
+bool
+rmsync_notion_recorded(const RmsyncItem *item)
+{
+	return strcmp(item->ledger.content_hash, item->content_hash) == 0 &&
+		   strcmp(item->ledger.placement_hash, item->placement_hash) == 0;
 }
 
 void
@@ -50,6 +76,7 @@ rmsync_notion_mark_synced(NotionJob *nj, RmsyncItem *item)
 			sizeof(ledger->placement_hash));
 	ledger->intent = NULL;
 	ledger->success = true;
+	set_home(nj, item);
 	touch(nj, item);
 	rmsync_item_done(nj->job, item, RMSYNC_OUT_SUCCESS, NULL, NULL);
 }
@@ -67,7 +94,7 @@ void
 rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
 {
 	item->ledger.external_id = rmsync_notion_keep(nj, id);
-	item->ledger.notebook_uuid = rmsync_notion_keep(nj, nj->notebook->id);
+	set_home(nj, item);
 	item->ledger.content_hash[0] = '\0';
 	item->ledger.placement_hash[0] = '\0';
 	item->ledger.success = false;
@@ -110,7 +137,8 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
 	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
-	rmsync_json_field(&buf, "parent_type", "toggle_block");
+	rmsync_json_field(&buf, "parent_type",
+					  psprintf("%s_block", rmsync_notion_block_type(nj, item)));
 	append_stale(nj, &buf, item);
 	appendStringInfoChar(&buf, '}');
 	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);
@@ -128,7 +156,9 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "notion_page_id", notebook->ledger.external_id);
-	if (nj->order_known)
+	if (nj->kind->metadata != NULL)
+		nj->kind->metadata(nj, &buf);
+	if (nj->order_known && nj->kind->type == RMSYNC_NOTEBOOK)
 	{
 		rmsync_json_key(&buf, "order");
 		appendStringInfoChar(&buf, '[');
@@ -153,13 +183,14 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 			if (foreach_current_index(cell) > 0)
 				appendStringInfoChar(&buf, ',');
 			appendStringInfoChar(&buf, '[');
-			rmsync_json_string(&buf, orphan->page_id);
+			rmsync_json_string(&buf, orphan->key);
 			appendStringInfoChar(&buf, ',');
 			rmsync_json_string(&buf, orphan->block_id);
 			appendStringInfoChar(&buf, ']');
 		}
 		appendStringInfoChar(&buf, ']');
 	}
+	rmsync_notion_heading_meta(nj, &buf);
 	appendStringInfoChar(&buf, '}');
 	notebook->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, notebook);
@@ -195,6 +226,8 @@ rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item)
 	item->ledger.exists = false;
 	item->ledger.intent = NULL;
 	item->dirty = existed;
+	if (item == nj->heading)
+		rmsync_notion_notebook_meta(nj);
 	rmsync_item_done(nj->job, item,
 					 existed ? RMSYNC_OUT_SUCCESS : RMSYNC_OUT_SKIPPED, NULL,
 					 NULL);

@@ -2,6 +2,7 @@
  *
  * notion_notebook.c
  *	  The page that a notebook becomes: found, created, kept up, removed.
+ *	  With target notion-todos, that of a to-do.
  *
  * Creating a page cannot be repeated, and Notion refuses no double.  Every
  * page of ours therefore carries a marker in the column "rmirror ID", an
@@ -29,8 +30,8 @@
 char *
 rmsync_notion_marker(NotionJob *nj)
 {
-	return psprintf(INT64_FORMAT ":notebook:%s", nj->job->lane->user_id,
-					nj->notebook->id);
+	return psprintf(INT64_FORMAT ":%s:%s", nj->job->lane->user_id,
+					nj->kind->marker, nj->notebook->id);
 }
 
 bool
@@ -42,6 +43,7 @@ rmsync_notion_notebook_differs(NotionJob *nj)
 	if (notebook->ledger.external_id == NULL)
 		return due || rmsync_notion_has_writes(nj);
 	return notebook->forced ||
+		   (nj->kind->outdated != NULL && nj->kind->outdated(notebook)) ||
 		   strcmp(notebook->ledger.content_hash, notebook->content_hash) != 0 ||
 		   strcmp(notebook->ledger.placement_hash, notebook->placement_hash) != 0;
 }
@@ -163,8 +165,11 @@ adopt_page(NotionJob *nj, List *found)
 	ListCell *cell;
 
 	/* with an intent the page is one without content: nothing else to adopt */
-	nj->adopted = nj->notebook->ledger.intent == NULL;
-	nj->order_known = !nj->adopted;
+	if (nj->kind->type == RMSYNC_NOTEBOOK)
+	{
+		nj->adopted = nj->notebook->ledger.intent == NULL;
+		nj->order_known = !nj->adopted;
+	}
 	foreach (cell, found)
 	{
 		char *id = rmsync_json_get_string(lfirst(cell), "id", NULL);
@@ -332,6 +337,7 @@ properties_response(NotionJob *nj, NotionAnswer answer)
 {
 	if (answer == NOTION_DONE)
 	{
+		rmsync_notion_notebook_meta(nj);
 		rmsync_notion_mark_synced(nj, nj->notebook);
 		nj->state = NOTION_FINISH;
 	}

@@ -136,7 +136,7 @@ rmsync_notion_flag_misplaced(NotionJob *nj)
 			 slot->page->item->outcome != RMSYNC_OUT_SUCCESS))
 			continue;
 		slot->sibling->lost = true;
-		rmsync_notion_add_orphan(nj, slot->page_id, slot->block_id);
+		rmsync_notion_add_orphan(nj, slot->key, slot->block_id);
 		flagged = true;
 	}
 	if (flagged)
@@ -147,7 +147,7 @@ rmsync_notion_flag_misplaced(NotionJob *nj)
 /* ---- orphans ---- */
 
 void
-rmsync_notion_add_orphan(NotionJob *nj, const char *page_id, const char *block_id)
+rmsync_notion_add_orphan(NotionJob *nj, const char *key, const char *block_id)
 {
 	MemoryContext old;
 	NotionOrphan *orphan;
@@ -156,13 +156,13 @@ rmsync_notion_add_orphan(NotionJob *nj, const char *page_id, const char *block_i
 	foreach (cell, nj->orphans)
 	{
 		orphan = lfirst(cell);
-		if (strcmp(orphan->page_id, page_id) == 0 &&
+		if (strcmp(orphan->key, key) == 0 &&
 			rmsync_notion_same_id(orphan->block_id, block_id))
 			return;
 	}
 	old = MemoryContextSwitchTo(nj->job->cxt);
 	orphan = palloc(sizeof(NotionOrphan));
-	orphan->page_id = pstrdup(page_id);
+	orphan->key = pstrdup(key);
 	orphan->block_id = pstrdup(block_id);
 	nj->orphans = lappend(nj->orphans, orphan);
 	MemoryContextSwitchTo(old);
@@ -174,11 +174,11 @@ rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array)
 	for (int i = 0; i < rmsync_json_array_length(array); i++)
 	{
 		Jsonb *pair = rmsync_json_element(array, i);
-		char *page_id = rmsync_json_as_string(rmsync_json_element(pair, 0));
+		char *key = rmsync_json_as_string(rmsync_json_element(pair, 0));
 		char *block_id = rmsync_json_as_string(rmsync_json_element(pair, 1));
 
-		if (page_id != NULL && block_id != NULL)
-			rmsync_notion_add_orphan(nj, page_id, block_id);
+		if (key != NULL && block_id != NULL)
+			rmsync_notion_add_orphan(nj, key, block_id);
 	}
 }
 
@@ -200,11 +200,11 @@ rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id)
 }
 
 static bool
-is_due(NotionJob *nj, const char *page_id)
+is_due(NotionJob *nj, const char *key)
 {
 	for (int i = 0; i < nj->npages; i++)
 	{
-		if (strcmp(nj->pages[i].item->id, page_id) == 0)
+		if (strcmp(nj->pages[i].key, key) == 0)
 			return true;
 	}
 	return false;
@@ -223,8 +223,8 @@ rmsync_notion_delete_orphans(NotionJob *nj)
 	{
 		NotionOrphan *orphan = lfirst(cell);
 
-		if (rmsync_notion_slot(nj, orphan->page_id) == NULL &&
-			!is_due(nj, orphan->page_id))
+		if (rmsync_notion_slot(nj, orphan->key) == NULL &&
+			!is_due(nj, orphan->key))
 			rmsync_notion_delete_later(nj, orphan->block_id, NULL);
 	}
 }
@@ -246,7 +246,7 @@ rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page)
 	{
 		NotionOrphan *orphan = lfirst(cell);
 
-		if (strcmp(orphan->page_id, item->id) != 0)
+		if (strcmp(orphan->key, page->key) != 0)
 			continue;
 		nj->orphans = foreach_delete_current(nj->orphans, cell);
 		claimed = true;
@@ -271,19 +271,19 @@ rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page)
 /* ---- the order itself ---- */
 
 void
-rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n)
+rmsync_notion_set_order(NotionJob *nj, char **keys, int n)
 {
 	bool same = nj->order_known && n == nj->norder;
 	char **copy;
 
 	for (int i = 0; same && i < n; i++)
-		same = strcmp(page_ids[i], nj->order[i]) == 0;
+		same = strcmp(keys[i], nj->order[i]) == 0;
 	if (same)
 		return;
 
 	copy = MemoryContextAlloc(nj->job->cxt, sizeof(char *) * (n + 1));
 	for (int i = 0; i < n; i++)
-		copy[i] = rmsync_notion_keep(nj, page_ids[i]);
+		copy[i] = rmsync_notion_keep(nj, keys[i]);
 	nj->order = copy;
 	nj->norder = n;
 	nj->order_known = true;
@@ -294,7 +294,7 @@ static int
 add_batch(NotionJob *nj, char **order, int n)
 {
 	for (int i = 0; i < nj->nbatch; i++)
-		order[n++] = unconstify(char *, nj->batch[i]->item->id);
+		order[n++] = unconstify(char *, nj->batch[i]->key);
 	return n;
 }
 
@@ -315,7 +315,7 @@ rmsync_notion_order_batch(NotionJob *nj)
 		bool mine = false;
 
 		for (int k = 0; k < nj->nbatch && !mine; k++)
-			mine = strcmp(nj->order[i], nj->batch[k]->item->id) == 0;
+			mine = strcmp(nj->order[i], nj->batch[k]->key) == 0;
 		if (!mine)
 			order[n++] = nj->order[i];
 		if (!added && nj->anchor != NULL && strcmp(nj->order[i], nj->anchor) == 0)

@@ -7,7 +7,7 @@
  * A page's text is one toggle in the notebook's page.  A new text is a new
  * toggle behind the old one, which is deleted after the new id is committed:
  * a crash leaves the text twice, never not at all, and the ledger names the
- * toggle that has to go.
+ * toggle that has to go.  Notes (notion_note.c) are changed in place instead.
  *
  * WORK does, in this order: deletions, new titles, appends (notion_write.c),
  * the notebook's properties.
@@ -18,108 +18,6 @@
 
 #include "target_notion.h"
 #include "target_notion_write.h"
-
-
-/* ---- titles ---- */
-
-/*
- * Appends text with everything percent-encoded that a path segment may not
- * hold.
- */
-void
-rmsync_notion_encode(StringInfo buf, const char *text)
-{
-	for (; *text != '\0'; text++)
-	{
-		unsigned char c = (unsigned char) *text;
-
-		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-			(c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.')
-			appendStringInfoChar(buf, c);
-		else
-			appendStringInfo(buf, "%%%02X", c);
-	}
-}
-
-/*
- * The link of a toggle's title: useful to its reader, and our marker.
- */
-char *
-rmsync_notion_link(NotionJob *nj, const char *page_id, const char *rm)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "%s/n/", nj->config.app_url);
-	rmsync_notion_encode(&buf, nj->notebook->id);
-	appendStringInfoString(&buf, "/p/");
-	rmsync_notion_encode(&buf, page_id);
-	appendStringInfo(&buf, "?rm=%s", rm);
-	return buf.data;
-}
-
-static char *
-decode_segment(const char *text, size_t len)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (size_t i = 0; i < len; i++)
-	{
-		char hex[3] = { 0 };
-
-		if (text[i] == '%' && i + 2 < len)
-		{
-			memcpy(hex, text + i + 1, 2);
-			if (strspn(hex, "0123456789abcdefABCDEF") == 2)
-			{
-				appendStringInfoChar(&buf, (char) strtol(hex, NULL, 16));
-				i += 2;
-				continue;
-			}
-		}
-		appendStringInfoChar(&buf, text[i]);
-	}
-	return buf.data;
-}
-
-/*
- * Reads such a link.  The application's address is not compared: it may have
- * changed since.  The notebook is: a user may have copied a toggle from
- * another one.
- */
-bool
-rmsync_notion_read_link(NotionJob *nj, const char *url, char **page_id, char **rm)
-{
-	const char *mark = strstr(url, "?rm=");
-	const char *notebook = NULL;
-	const char *page = NULL;
-	size_t len;
-
-	if (mark == NULL)
-		return false;
-	len = strspn(mark + 4, "0123456789abcdef");
-	if (len != RMSYNC_NOTION_RM_LEN)
-		return false;
-
-	/* the last "/n/" and "/p/" before the mark */
-	for (const char *p = url; p < mark; p++)
-	{
-		if (strncmp(p, "/n/", 3) == 0)
-			notebook = p + 3;
-		else if (strncmp(p, "/p/", 3) == 0)
-			page = p + 3;
-	}
-	if (notebook == NULL || page == NULL || page < notebook + 3)
-		return false;
-	if (strcmp(decode_segment(notebook, page - 3 - notebook),
-			   nj->notebook->id) != 0)
-		return false;
-
-	*page_id = decode_segment(page, mark - page);
-	*rm = pnstrdup(mark + 4, len);
-	return true;
-}
 
 /*
  * "Page N", in the words of the configuration.
@@ -156,7 +54,7 @@ page_tidied(NotionJob *nj, NotionPage *page)
 		rmsync_notion_fail_item(nj, item, page->failure);
 	else if (page->action == NOTION_PLAN_REMOVE)
 	{
-		nj->changed = true;
+		rmsync_notion_changed(nj, item);
 		rmsync_notion_mark_removed(nj, item);
 	}
 	else
@@ -198,15 +96,20 @@ static void
 retitle_request(NotionJob *nj, RmsyncHttpRequest *request)
 {
 	RmsyncItem *item = nj->retitle->item;
+	char *rm = rmsync_notion_rm(nj, item);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"toggle\":{\"rich_text\":");
-	rmsync_notion_rich_text(&buf, rmsync_notion_title(nj, item),
-							rmsync_notion_link(nj, item->id,
-											   rmsync_notion_rm(nj, item)),
-							RMSYNC_RUN_BOLD);
-	appendStringInfoString(&buf, "}}");
+	if (item->type == RMSYNC_PAGE)
+	{
+		appendStringInfoString(&buf, "{\"toggle\":{\"rich_text\":");
+		rmsync_notion_rich_text(&buf, rmsync_notion_title(nj, item),
+								rmsync_notion_link(nj, item, rm),
+								RMSYNC_RUN_BOLD);
+		appendStringInfoString(&buf, "}}");
+	}
+	else
+		appendStringInfoString(&buf, rmsync_notion_note_patch(nj, item, rm));
 	item->requests++;
 	rmsync_notion_call(nj, request, NOTION_SET, "PATCH",
 					   psprintf("/blocks/%s", item->ledger.external_id),
@@ -223,7 +126,7 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 	{
 		rmsync_notion_mark_synced(nj, page->item);
 		page->action = NOTION_PLAN_DECIDED;
-		nj->changed = true;
+		rmsync_notion_changed(nj, page->item);
 	}
 	else if (answer == NOTION_GONE)
 	{

@@ -69,6 +69,7 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 	char *parent;
 
 	page->item = item;
+	page->key = rmsync_notion_key(item->type, item->id);
 	page->slot = -1;
 	page->cap = 100;
 	item->plan = page;
@@ -128,9 +129,11 @@ load_notebook(NotionJob *nj)
 
 	metadata = parse_object(notebook->ledger.metadata);
 	rmsync_notion_load_orphans(nj, rmsync_json_get(metadata, "orphans", NULL));
+	(void) rmsync_notion_load_heading(nj, rmsync_json_get(metadata, "heading",
+														  NULL));
 	order = rmsync_json_get(metadata, "order", NULL);
 	n = rmsync_json_array_length(order);
-	nj->order_known = n >= 0;
+	nj->order_known = n >= 0 || nj->kind->type != RMSYNC_NOTEBOOK;
 	if (n > 0)
 	{
 		nj->order = palloc(sizeof(char *) * n);
@@ -156,61 +159,128 @@ compare_slots(const void *a, const void *b, void *arg)
 {
 	NotionSlot *slots = arg;
 
-	return strcmp(slots[*(const int *) a].page_id,
-				  slots[*(const int *) b].page_id);
+	return strcmp(slots[*(const int *) a].key, slots[*(const int *) b].key);
 }
 
-/*
- * One slot for every live page, in display order.  Pages that are due and
- * live but missing in the engine's list stand at the end.
- */
+/* A live page or note that the engine lists. */
 static void
-load_slots(NotionJob *nj)
+add_sibling(NotionJob *nj, RmsyncSibling *sibling)
 {
-	RmsyncJob *job = nj->job;
-	int n = 0;
+	NotionSlot *slot = &nj->slots[nj->nslots];
 
-	nj->slots = palloc0(sizeof(NotionSlot) * (job->nsiblings + nj->npages + 1));
-	nj->by_id = palloc(sizeof(int) * (job->nsiblings + nj->npages + 1));
-	for (int i = 0; i < job->nsiblings; i++)
+	slot->key = rmsync_notion_key(sibling->type, sibling->id);
+	slot->sibling = sibling;
+	slot->block_id = sibling->external_id ? pstrdup(sibling->external_id) : NULL;
+	if (sibling->item != NULL && sibling->item->plan != NULL)
 	{
-		RmsyncSibling *sibling =
-			&job->siblings[nj->config.newest_first ? job->nsiblings - 1 - i : i];
-		NotionSlot *slot = &nj->slots[n];
-
-		slot->page_id = sibling->id;
-		slot->sibling = sibling;
-		slot->block_id =
-			sibling->external_id ? pstrdup(sibling->external_id) : NULL;
-		if (sibling->item != NULL && sibling->item->plan != NULL)
-		{
-			slot->page = sibling->item->plan;
-			slot->page->slot = n;
-			slot->block_id = toggle_of(slot->page);
-		}
-		n++;
+		slot->page = sibling->item->plan;
+		slot->page->slot = nj->nslots;
+		slot->block_id = toggle_of(slot->page);
 	}
+	nj->nslots++;
+}
+
+/* Those that are due and live but missing in the engine's list. */
+static void
+add_unlisted(NotionJob *nj, RmsyncItemType type)
+{
 	for (int i = 0; i < nj->npages; i++)
 	{
 		NotionPage *page = &nj->pages[i];
 
-		if (page->slot >= 0 || !page->item->present)
+		if (page->slot >= 0 || !page->item->present || page->item->type != type)
 			continue;
-		page->slot = n;
-		nj->slots[n].page_id = page->item->id;
-		nj->slots[n].page = page;
-		nj->slots[n].block_id = toggle_of(page);
-		n++;
+		page->slot = nj->nslots++;
+		nj->slots[page->slot].key = page->key;
+		nj->slots[page->slot].page = page;
+		nj->slots[page->slot].block_id = toggle_of(page);
 	}
+}
 
-	nj->nslots = n;
-	for (int i = 0; i < n; i++)
+/* Siblings of a type are together; *n is how many. */
+static RmsyncSibling *
+siblings_of(NotionJob *nj, RmsyncItemType type, int *n)
+{
+	RmsyncJob *job = nj->job;
+	int first = 0;
+
+	while (first < job->nsiblings && job->siblings[first].type != type)
+		first++;
+	*n = 0;
+	while (first + *n < job->nsiblings && job->siblings[first + *n].type == type)
+		(*n)++;
+	return job->siblings + first;
+}
+
+/*
+ * The pages in display order, each with its highlights behind it.
+ */
+static void
+load_page_slots(NotionJob *nj)
+{
+	int npages;
+	int nhighlights;
+	RmsyncSibling *pages = siblings_of(nj, RMSYNC_PAGE, &npages);
+	RmsyncSibling *highlights = siblings_of(nj, RMSYNC_HIGHLIGHT, &nhighlights);
+	bool *placed = palloc0(sizeof(bool) * (nhighlights + 1));
+
+	for (int i = 0; i < npages; i++)
+	{
+		RmsyncSibling *page =
+			&pages[nj->config.newest_first ? npages - 1 - i : i];
+
+		add_sibling(nj, page);
+		for (int k = 0; k < nhighlights; k++)
+		{
+			if (placed[k] || highlights[k].page_id == NULL ||
+				strcmp(highlights[k].page_id, page->id) != 0)
+				continue;
+			add_sibling(nj, &highlights[k]);
+			placed[k] = true;
+		}
+	}
+	add_unlisted(nj, RMSYNC_PAGE);
+	for (int k = 0; k < nhighlights; k++)
+	{
+		if (!placed[k])
+			add_sibling(nj, &highlights[k]);
+	}
+	add_unlisted(nj, RMSYNC_HIGHLIGHT);
+}
+
+/*
+ * One slot for every live page and note, in display order.
+ */
+static void
+load_slots(NotionJob *nj)
+{
+	int max = nj->job->nsiblings + nj->npages + 1;
+	int ntodos;
+	RmsyncSibling *todos = siblings_of(nj, RMSYNC_TODO, &ntodos);
+
+	nj->slots = palloc0(sizeof(NotionSlot) * max);
+	nj->by_id = palloc(sizeof(int) * max);
+	load_page_slots(nj);
+	if (nj->heading != NULL && nj->heading->present)
+	{
+		NotionPage *page = nj->heading->plan;
+
+		page->slot = nj->nslots++;
+		nj->slots[page->slot].key = page->key;
+		nj->slots[page->slot].page = page;
+		nj->slots[page->slot].block_id = toggle_of(page);
+	}
+	for (int i = 0; i < ntodos; i++)
+		add_sibling(nj, &todos[i]);
+	add_unlisted(nj, RMSYNC_TODO);
+
+	for (int i = 0; i < nj->nslots; i++)
 		nj->by_id[i] = i;
-	qsort_arg(nj->by_id, n, sizeof(int), compare_slots, nj->slots);
+	qsort_arg(nj->by_id, nj->nslots, sizeof(int), compare_slots, nj->slots);
 }
 
 NotionSlot *
-rmsync_notion_slot(NotionJob *nj, const char *page_id)
+rmsync_notion_slot(NotionJob *nj, const char *key)
 {
 	int low = 0;
 	int high = nj->nslots - 1;
@@ -219,7 +289,7 @@ rmsync_notion_slot(NotionJob *nj, const char *page_id)
 	{
 		int middle = low + (high - low) / 2;
 		NotionSlot *slot = &nj->slots[nj->by_id[middle]];
-		int cmp = strcmp(page_id, slot->page_id);
+		int cmp = strcmp(key, slot->key);
 
 		if (cmp == 0)
 			return slot;
@@ -229,6 +299,25 @@ rmsync_notion_slot(NotionJob *nj, const char *page_id)
 			low = middle + 1;
 	}
 	return NULL;
+}
+
+/* Does the configuration ask for items of this type? */
+static bool
+goes_here(NotionJob *nj, const RmsyncItem *item)
+{
+	if (item == nj->notebook)
+		return false;
+	switch (item->type)
+	{
+		case RMSYNC_PAGE:
+			return true;
+		case RMSYNC_HIGHLIGHT:
+			return nj->config.highlights != NULL;
+		case RMSYNC_TODO:
+			return nj->config.todos;
+		default:
+			return false;
+	}
 }
 
 /*
@@ -241,24 +330,25 @@ rmsync_notion_load(NotionJob *nj)
 
 	for (int i = 0; i < job->nitems; i++)
 	{
-		if (job->items[i]->type == RMSYNC_NOTEBOOK)
+		if (job->items[i]->type == nj->kind->type)
 			job->notebook = job->items[i];
 	}
 	nj->notebook = job->notebook;
 	load_notebook(nj);
 
-	nj->pages = palloc0(sizeof(NotionPage) * Max(job->nitems, 1));
+	nj->pages = palloc0(sizeof(NotionPage) * (job->nitems + 1));
 	for (int i = 0; i < job->nitems; i++)
 	{
 		RmsyncItem *item = job->items[i];
 
 		item->plan = NULL;
-		if (item->type == RMSYNC_PAGE)
+		if (goes_here(nj, item))
 			load_page(nj, &nj->pages[nj->npages++], item);
-		else if (item->type != RMSYNC_NOTEBOOK)
-			rmsync_item_done(job, item, RMSYNC_OUT_ITEM_ERROR, "unsupported",
-							 "Items of this type do not go to Notion notebooks.");
+		else if (item != nj->notebook)
+			rmsync_item_done(job, item, RMSYNC_OUT_SKIPPED, NULL, NULL);
 	}
+	if (nj->heading != NULL)
+		load_page(nj, &nj->pages[nj->npages++], nj->heading);
 	load_slots(nj);
 
 	/* a toggle is an anchor only if we know that it stands in this page */
@@ -289,7 +379,24 @@ same_placement(const RmsyncItem *item)
 }
 
 /*
- * What is to be done with one page, apart from its place.
+ * What is to be done with a note that shall be there, apart from its place.
+ * To-dos do not say on which page they were written.
+ */
+static NotionAction
+plan_note(const NotionPage *page)
+{
+	const RmsyncItem *item = page->item;
+
+	if (item->ledger.external_id == NULL || page->moved)
+		return NOTION_PLAN_WRITE;
+	if (!same_content(item) || item->forced ||
+		(item->type == RMSYNC_HIGHLIGHT && !same_placement(item)))
+		return NOTION_PLAN_RETITLE;
+	return NOTION_PLAN_NONE;
+}
+
+/*
+ * What is to be done with one page or note, apart from its place.
  */
 static NotionAction
 plan_page(const NotionPage *page)
@@ -302,6 +409,8 @@ plan_page(const NotionPage *page)
 		return NOTION_PLAN_REMOVE;
 	if (!item->ready)
 		return NOTION_PLAN_WAIT;
+	if (item->type != RMSYNC_PAGE)
+		return plan_note(page);
 	if (!same_content(item) || item->forced)
 		return NOTION_PLAN_WRITE;
 	if (!same_placement(item))
@@ -328,7 +437,7 @@ rmsync_notion_plan(NotionJob *nj)
 			page->slot >= 0 && !nj->slots[page->slot].kept)
 			page->action = NOTION_PLAN_WRITE;
 		if (page->action == NOTION_PLAN_RETITLE)
-			rmsync_notion_doubt(nj, page->item, false);
+			rmsync_notion_doubt(nj, page->item, page->item->type != RMSYNC_PAGE);
 		if (page->action == NOTION_PLAN_REMOVE)
 		{
 			if (page->item->ledger.external_id != NULL)

@@ -19,32 +19,62 @@
 #define MAX_TAGS 100
 #define MAX_TAG_CHARS 100
 
-static void
-begin_property(NotionJob *nj, StringInfo buf, NotionRole role)
-{
-	rmsync_json_key(buf, nj->remote.column[role]);
-	appendStringInfoChar(buf, '{');
-}
+static const NotionRoleInfo roles[NOTION_ROLES] = {
+	[NOTION_TITLE] = { "title", NULL, "title", NULL },
+	[NOTION_ID] = { "id", "rmirror ID", "rich_text", "{\"rich_text\":{}}" },
+	[NOTION_PATH] = { "path", "Path", "rich_text", "{\"rich_text\":{}}" },
+	[NOTION_TAGS] = { "tags", "Tags", "multi_select", "{\"multi_select\":{}}" },
+	[NOTION_PAGES] = { "pages", "Pages", "number",
+					   "{\"number\":{\"format\":\"number\"}}" },
+	[NOTION_OPENED] = { "last_opened", "Last Opened", "date", "{\"date\":{}}" },
+	[NOTION_MODIFIED] = { "last_modified", "Last Modified", "date",
+						  "{\"date\":{}}" },
+	[NOTION_SYNCED] = { "synced_at", "Synced At", "date", "{\"date\":{}}" },
+	[NOTION_STATUS] = { "status", "Status", "select",
+						"{\"select\":{\"options\":[{\"name\":\"Synced\",\"color\":\"green\"},"
+						"{\"name\":\"Pending\",\"color\":\"yellow\"},"
+						"{\"name\":\"Error\",\"color\":\"red\"}]}}" }
+};
 
-static void
-add_text(NotionJob *nj, StringInfo buf, NotionRole role, const char *type,
-		 const char *text)
+/*
+ * Opens the member of a column, for its value and the closing brace; false if
+ * the column is not used.
+ */
+bool
+rmsync_notion_property(NotionJob *nj, StringInfo buf, int role)
 {
 	if (nj->remote.column[role] == NULL)
+		return false;
+	rmsync_json_key(buf, nj->remote.column[role]);
+	appendStringInfoChar(buf, '{');
+	rmsync_json_key(buf, nj->kind->roles[role].type);
+	return true;
+}
+
+void
+rmsync_notion_text_property(NotionJob *nj, StringInfo buf, int role,
+							const char *text)
+{
+	if (!rmsync_notion_property(nj, buf, role))
 		return;
-	begin_property(nj, buf, role);
-	rmsync_json_key(buf, type);
 	rmsync_notion_rich_text(buf, text ? text : "", NULL, 0);
 	appendStringInfoChar(buf, '}');
+}
+
+void
+rmsync_notion_raw_property(NotionJob *nj, StringInfo buf, int role,
+						   const char *json)
+{
+	if (!rmsync_notion_property(nj, buf, role))
+		return;
+	appendStringInfo(buf, "%s}", json);
 }
 
 static void
 add_date(NotionJob *nj, StringInfo buf, NotionRole role, TimestampTz at)
 {
-	if (nj->remote.column[role] == NULL)
+	if (!rmsync_notion_property(nj, buf, role))
 		return;
-	begin_property(nj, buf, role);
-	rmsync_json_key(buf, "date");
 	if (at == 0)
 		appendStringInfoString(buf, "null");
 	else
@@ -108,7 +138,7 @@ add_tags(NotionJob *nj, StringInfo buf)
 	const char *end = p + len;
 	List *seen = NIL;
 
-	if (nj->remote.column[NOTION_TAGS] == NULL)
+	if (!rmsync_notion_property(nj, buf, NOTION_TAGS))
 		return;
 
 	/* a title may contain slashes */
@@ -121,8 +151,6 @@ add_tags(NotionJob *nj, StringInfo buf)
 			end--;
 	}
 
-	begin_property(nj, buf, NOTION_TAGS);
-	rmsync_json_key(buf, "multi_select");
 	appendStringInfoChar(buf, '[');
 	while (p < end && list_length(seen) < MAX_TAGS)
 	{
@@ -136,40 +164,53 @@ add_tags(NotionJob *nj, StringInfo buf)
 	appendStringInfoString(buf, "]}");
 }
 
-/*
- * "properties":{...}: absolute values, so that sending them twice is
- * harmless.
- */
-void
-rmsync_notion_properties(NotionJob *nj, StringInfo buf)
+static int
+live_pages(const RmsyncJob *job)
+{
+	int n = 0;
+
+	for (int i = 0; i < job->nsiblings; i++)
+		n += job->siblings[i].type == RMSYNC_PAGE;
+	return n;
+}
+
+static void
+notebook_properties(NotionJob *nj, StringInfo buf)
 {
 	const RmsyncSource *src = &nj->notebook->src;
 	bool named = src->title != NULL && *src->title != '\0';
+	int pages = src->page_count > 0 ? src->page_count : live_pages(nj->job);
 
-	rmsync_json_key(buf, "properties");
-	appendStringInfoChar(buf, '{');
-	add_text(nj, buf, NOTION_TITLE, "title", named ? src->title : "Untitled");
-	add_text(nj, buf, NOTION_ID, "rich_text", rmsync_notion_marker(nj));
-	add_text(nj, buf, NOTION_PATH, "rich_text", src->path);
+	rmsync_notion_text_property(nj, buf, NOTION_TITLE,
+								named ? src->title : "Untitled");
+	rmsync_notion_text_property(nj, buf, NOTION_PATH, src->path);
 	add_tags(nj, buf);
-	if (nj->remote.column[NOTION_PAGES] != NULL)
-	{
-		begin_property(nj, buf, NOTION_PAGES);
-		rmsync_json_field_int(buf, "number",
-							  src->page_count > 0 ? src->page_count
-												  : nj->job->nsiblings);
-		appendStringInfoChar(buf, '}');
-	}
+	rmsync_notion_raw_property(nj, buf, NOTION_PAGES, psprintf("%d", pages));
 	add_date(nj, buf, NOTION_OPENED, src->opened_at);
 	add_date(nj, buf, NOTION_MODIFIED, src->modified_at);
 	add_date(nj, buf, NOTION_SYNCED, GetCurrentTimestamp());
-	if (nj->remote.column[NOTION_STATUS] != NULL)
-	{
-		begin_property(nj, buf, NOTION_STATUS);
-		rmsync_json_field_raw(buf, "select",
-							  nj->failures > 0 ? "{\"name\":\"Error\"}"
-											   : "{\"name\":\"Synced\"}");
-		appendStringInfoChar(buf, '}');
-	}
+	rmsync_notion_raw_property(nj, buf, NOTION_STATUS,
+							   nj->failures > 0 ? "{\"name\":\"Error\"}"
+												: "{\"name\":\"Synced\"}");
+}
+
+void
+rmsync_notion_properties(NotionJob *nj, StringInfo buf)
+{
+	rmsync_json_key(buf, "properties");
+	appendStringInfoChar(buf, '{');
+	rmsync_notion_text_property(nj, buf, NOTION_ID, rmsync_notion_marker(nj));
+	nj->kind->properties(nj, buf);
 	appendStringInfoChar(buf, '}');
 }
+
+const NotionKind rmsync_notion_notebooks = {
+	.type = RMSYNC_NOTEBOOK,
+	.marker = "notebook",
+	.config_keys = rmsync_notion_config_keys,
+	.config_hint =
+		"Fields are api_token, database_id, data_source_id, page_order, page_title, highlights, todos and app_url.",
+	.roles = roles,
+	.nroles = NOTION_ROLES,
+	.properties = notebook_properties
+};

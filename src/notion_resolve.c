@@ -42,13 +42,14 @@ rmsync_notion_list_start(NotionJob *nj)
 }
 
 /*
- * Marker in the texts of a toggle's title; a user may have edited it, so that
- * any of its runs may hold the link.
+ * Marker in the texts of a block; a user may have edited them, so that any of
+ * its runs may hold the link.
  */
 static void
 read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
 {
-	Jsonb *texts = rmsync_json_get(block, "toggle", "rich_text", NULL);
+	char *type = rmsync_json_get_string(block, "type", NULL);
+	Jsonb *texts = type ? rmsync_json_get(block, type, "rich_text", NULL) : NULL;
 
 	for (int i = 0; i < rmsync_json_array_length(texts); i++)
 	{
@@ -58,9 +59,14 @@ read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
 		if (url == NULL)
 			url = rmsync_json_get_string(text, "href", NULL);
 		if (url != NULL &&
-			rmsync_notion_read_link(nj, url, &child->page_id, &child->rm))
+			rmsync_notion_read_link(nj, url, &child->key, &child->rm) &&
+			rmsync_notion_may_be(type, child->key))
+		{
+			child->outdated = rmsync_notion_outdated_type(nj, type, child->key);
 			return;
+		}
 	}
+	child->key = child->rm = NULL;
 }
 
 static void
@@ -86,7 +92,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	read_marker(nj, block, child);
-	child->page_id = rmsync_notion_keep(nj, child->page_id);
+	child->key = rmsync_notion_keep(nj, child->key);
 	child->rm = rmsync_notion_keep(nj, child->rm);
 }
 
@@ -97,8 +103,8 @@ add_child(NotionJob *nj, Jsonb *block)
 static NotionSlot *
 child_slot(NotionJob *nj, const NotionChild *child)
 {
-	if (child->page_id != NULL)
-		return rmsync_notion_slot(nj, child->page_id);
+	if (child->key != NULL)
+		return rmsync_notion_slot(nj, child->key);
 	for (int i = 0; i < nj->nslots; i++)
 	{
 		if (rmsync_notion_same_id(nj->slots[i].block_id, child->id))
@@ -187,7 +193,7 @@ settle_unknown(NotionJob *nj)
 			NotionChild *child = &nj->children[k];
 
 			if (child->rm != NULL && strcmp(child->rm, rm) == 0 &&
-				strcmp(child->page_id, page->item->id) == 0)
+				strcmp(child->key, page->key) == 0)
 			{
 				found = child;
 				break;
@@ -213,11 +219,19 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 		return;
 	if (page != NULL && page->unknown)
 		return; /* not settled yet */
+	if (child->outdated)
+	{
+		/* cannot become what it should be */
+		if (page != NULL && page->item->outcome != RMSYNC_OUT_NONE)
+			page = NULL;
+		rmsync_notion_delete_later(nj, child->id, page);
+		return;
+	}
 	if (page == NULL)
 	{
 		/* when the page is due, this will be its old toggle */
 		if (slot->block_id == NULL)
-			rmsync_notion_add_orphan(nj, child->page_id, child->id);
+			rmsync_notion_add_orphan(nj, child->key, child->id);
 		return;
 	}
 	if (page->item->ledger.external_id == NULL)
@@ -248,7 +262,7 @@ settle_missing(NotionJob *nj)
 			!rmsync_notion_same_id(slot->block_id, nj->children[i].id))
 			continue;
 		seen[slot - nj->slots] = true;
-		order[n++] = unconstify(char *, slot->page_id);
+		order[n++] = unconstify(char *, slot->key);
 	}
 	for (int i = 0; i < nj->nslots; i++)
 	{
@@ -278,12 +292,12 @@ listed(NotionJob *nj)
 		NotionChild *child = &nj->children[i];
 		NotionSlot *slot = child_slot(nj, child);
 
-		if (child->page_id == NULL)
+		if (child->key == NULL)
 			continue;
 		if (slot != NULL)
 			settle_child(nj, slot, child);
 		else if (nj->adopted)
-			rmsync_notion_add_orphan(nj, child->page_id, child->id);
+			rmsync_notion_add_orphan(nj, child->key, child->id);
 	}
 	rmsync_notion_delete_orphans(nj);
 	settle_missing(nj);

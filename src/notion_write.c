@@ -66,13 +66,19 @@ render_page(NotionJob *nj, NotionPage *page)
 	RmsyncDocument *doc;
 
 	page->toggle = NULL;
+	page->rm = rmsync_notion_rm(nj, item);
+	if (item->type != RMSYNC_PAGE)
+	{
+		page->toggle = rmsync_notion_note_block(nj, item, page->rm);
+		MemoryContextSwitchTo(old);
+		return true;
+	}
 	doc = rmsync_markdown_parse(text, strlen(text), &why);
 	if (doc != NULL)
 	{
-		page->rm = rmsync_notion_rm(nj, item);
 		page->toggle =
 			rmsync_notion_toggle(rmsync_notion_title(nj, item),
-								 rmsync_notion_link(nj, item->id, page->rm),
+								 rmsync_notion_link(nj, item, page->rm),
 								 rmsync_notion_render(doc));
 	}
 	MemoryContextSwitchTo(old);
@@ -166,7 +172,7 @@ collect_run(NotionJob *nj)
 			if (add_page(nj, slot->page, &load))
 			{
 				if (kept)
-					own = slot->page_id;
+					own = slot->key;
 				continue;
 			}
 			slot->page->toggle = NULL;
@@ -175,7 +181,7 @@ collect_run(NotionJob *nj)
 		if (nj->nbatch > 0 && kept)
 			after = true;
 		if (nj->nbatch == 0 && kept)
-			before = slot->page_id;
+			before = slot->key;
 		if (after)
 			break;
 	}
@@ -292,7 +298,7 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	if (page->slot >= 0)
 		nj->slots[page->slot].block_id = ledger->external_id;
 
-	nj->changed = true;
+	rmsync_notion_changed(nj, item);
 	page->partial = NULL;
 	page->action = NOTION_PLAN_NONE;
 }

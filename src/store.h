@@ -145,7 +145,7 @@ extern void rmsync_store_load_each(const RmsyncLaneInfo *lane,
 
 /*
  * Loads a notebook (never NULL; present = false if it is not there) and all
- * its live pages in order; siblings get no item yet.
+ * that is live of it, see RmsyncSibling; siblings get no item yet.
  */
 extern RmsyncItem *rmsync_store_notebook(MemoryContext cxt,
 										 const RmsyncLaneInfo *lane,
@@ -186,11 +186,19 @@ extern void rmsync_store_forget(void);
 /* ---- store_record.c ---- */
 
 /*
- * The object of a page is gone: empties its ledger row, if it stands in that
- * notebook, and queues the page.
+ * The object of an item is gone: empties its ledger row, if it stands in that
+ * notebook, and queues the item.
  */
 extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
-							  const char *notebook_uuid, const char *page_id);
+							  const char *notebook_uuid, RmsyncItemType type,
+							  const char *item_id);
+
+/*
+ * Queues the to-dos of pages whose objects at Notion have changed, in the
+ * connection that links to them; returns its lane, 0 = nothing was queued.
+ */
+extern int64 rmsync_store_links(const RmsyncLaneInfo *lane,
+								const char **page_ids, int n);
 
 extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 								const char *message, const RmsyncItem *item);

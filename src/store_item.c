@@ -175,8 +175,14 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	static RmsyncPlan plan = {
 		"SELECT t.item_id, t.page_number, t.title, t.text, t.completed,"
 		" t.confidence, t.modified_at, t.page_id, t.notebook_uuid,"
-		" t.written_at"
+		" t.written_at, n.title, p.metadata_json ->> 'notion_page_id',"
+		" p.external_id"
 		" FROM rmsync.source_todo t"
+		" LEFT JOIN rmsync.source_notebook n"
+		" ON n.user_id = $1 AND n.item_id = t.notebook_uuid AND n.live"
+		" LEFT JOIN rmsync.sync_records p ON p.user_id = $1"
+		" AND p.target_name = 'notion' AND p.item_type = 'page_text'"
+		" AND p.item_id = t.page_id"
 		" WHERE t.user_id = $1 AND t.live"
 		" AND pg_catalog.jsonb_exists($2, t.item_id)"
 		" AND t.notebook_uuid = ANY ($3)"
@@ -212,6 +218,9 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 		item->src.page_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
 		item->notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
 		item->src.written_at = spi_time(i, 10);
+		item->src.notebook_title = rmsync_spi_text(ITEM_CXT(cxt, item), i, 11);
+		item->src.link_page = rmsync_spi_text(ITEM_CXT(cxt, item), i, 12);
+		item->src.link_block = rmsync_spi_text(ITEM_CXT(cxt, item), i, 13);
 	}
 }
 
@@ -349,6 +358,7 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 		status = rmsync_spi_text(CurrentMemoryContext, i, 6);
 		item->ledger.exists = true;
 		item->ledger.external_id = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
+		item->recorded_id = item->ledger.external_id;
 		copy_hash(item->ledger.content_hash, i, 3);
 		copy_hash(item->ledger.placement_hash, i, 4);
 		item->ledger.config_epoch = rmsync_spi_int(i, 5, 0);
@@ -393,20 +403,33 @@ rmsync_store_notebook(MemoryContext cxt, const RmsyncLaneInfo *lane,
 					  const char *uuid, RmsyncSibling **siblings, int *nsiblings)
 {
 	static RmsyncPlan plan = {
-		"SELECT s.item_id, s.page_number, s.ready, r.external_id FROM"
-		" (SELECT DISTINCT ON (p.item_id) p.item_id, p.page_number, p.ready,"
-		"  p.row_id FROM rmsync.source_page p"
-		"  WHERE p.user_id = $1 AND p.notebook_uuid = $2 AND p.live"
-		"  ORDER BY p.item_id, p.ready DESC, p.row_id DESC) s"
+		"WITH lane AS (SELECT c.item_types FROM rmsync.integration_configs c"
+		"  WHERE c.id = $4), s AS ("
+		" SELECT 'page_text'::text AS item_type, p.item_id, p.page_number,"
+		"  p.ready, p.row_id, NULL::text AS page_id, 1 AS part FROM"
+		"  (SELECT DISTINCT ON (p.item_id) p.item_id, p.page_number, p.ready,"
+		"   p.row_id FROM rmsync.source_page p"
+		"   WHERE p.user_id = $1 AND p.notebook_uuid = $2 AND p.live"
+		"   ORDER BY p.item_id, p.ready DESC, p.row_id DESC) p"
+		" UNION ALL SELECT 'highlight', h.item_id, h.page_number, true,"
+		"  h.row_id, h.page_id, 2 FROM rmsync.source_highlight h"
+		"  WHERE h.user_id = $1 AND h.notebook_uuid = $2 AND h.live"
+		"  AND (SELECT item_types & 8 FROM lane) <> 0"
+		" UNION ALL SELECT 'todo', t.item_id, NULL, true, t.row_id, t.page_id,"
+		"  3 FROM rmsync.source_todo t"
+		"  WHERE t.user_id = $1 AND t.notebook_uuid = $2 AND t.live"
+		"  AND (SELECT item_types & 4 FROM lane) <> 0)"
+		" SELECT s.item_id, s.page_number, s.ready, r.external_id,"
+		" s.item_type, s.page_id FROM s"
 		" LEFT JOIN rmsync.sync_records r ON r.user_id = $1"
-		"  AND r.target_name = $3 AND r.item_type = 'page_text'"
+		"  AND r.target_name = $3 AND r.item_type = s.item_type"
 		"  AND r.item_id = s.item_id AND r.notebook_uuid = $2"
-		" ORDER BY s.page_number, s.row_id",
-		3,
-		{ INT8OID, TEXTOID, TEXTOID }
+		" ORDER BY s.part, s.page_number, s.row_id",
+		4,
+		{ INT8OID, TEXTOID, TEXTOID, INT8OID }
 	};
 	RmsyncItem *item = MemoryContextAllocZero(cxt, sizeof(RmsyncItem));
-	Datum values[3];
+	Datum values[4];
 	uint64 n;
 
 	item->type = RMSYNC_NOTEBOOK;
@@ -417,6 +440,7 @@ rmsync_store_notebook(MemoryContext cxt, const RmsyncLaneInfo *lane,
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(uuid);
 	values[2] = CStringGetTextDatum(lane->target_name);
+	values[3] = Int64GetDatum(lane->lane_id);
 	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	*siblings = MemoryContextAllocZero(cxt, sizeof(RmsyncSibling) * Max(n, 1));
 	*nsiblings = (int) n;
@@ -428,6 +452,9 @@ rmsync_store_notebook(MemoryContext cxt, const RmsyncLaneInfo *lane,
 		s->page_number = rmsync_spi_int(i, 2, 0);
 		s->ready = rmsync_spi_bool(i, 3);
 		s->external_id = rmsync_spi_text(cxt, i, 4);
+		s->type = (RmsyncItemType) rmsync_item_type_parse(
+			rmsync_spi_text(CurrentMemoryContext, i, 5));
+		s->page_id = rmsync_spi_text(cxt, i, 6);
 	}
 	return item;
 }

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -27,29 +28,77 @@ text_param(Datum *values, char *nulls, int i, const char *text)
 
 void
 rmsync_store_lost(const RmsyncLaneInfo *lane, const char *notebook_uuid,
-				  const char *page_id)
+				  RmsyncItemType type, const char *item_id)
 {
 	static RmsyncPlan plan = {
 		"WITH gone AS ("
 		"UPDATE rmsync.sync_records SET external_id = NULL,"
 		" content_hash = '', placement_hash = '',"
 		" status = 'pending', updated_at = pg_catalog.now()"
-		" WHERE user_id = $1 AND target_name = $2 AND item_type = 'page_text'"
+		" WHERE user_id = $1 AND target_name = $2 AND item_type = $6"
 		" AND item_id = $3 AND notebook_uuid = $4"
 		" RETURNING item_id)"
-		" SELECT rmsync.enqueue($5, ARRAY['page_text'], ARRAY[item_id],"
+		" SELECT rmsync.enqueue($5, ARRAY[$6], ARRAY[item_id],"
 		" ARRAY[$4], source => 'lost') FROM gone",
-		5,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
+		6,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID }
 	};
-	Datum values[5];
+	Datum values[6];
 
 	values[0] = Int64GetDatum(lane->user_id);
 	values[1] = CStringGetTextDatum(lane->target_name);
-	values[2] = CStringGetTextDatum(page_id);
+	values[2] = CStringGetTextDatum(item_id);
 	values[3] = CStringGetTextDatum(notebook_uuid);
 	values[4] = Int64GetDatum(lane->lane_id);
+	values[5] = CStringGetTextDatum(rmsync_item_type_name(type));
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+}
+
+int64
+rmsync_store_links(const RmsyncLaneInfo *lane, const char **page_ids, int n)
+{
+	static RmsyncPlan find = { "SELECT id FROM rmsync.integration_configs"
+							   " WHERE user_id = $1 AND target_name = 'notion-todos'"
+							   " AND is_enabled",
+							   1,
+							   { INT8OID } };
+
+	/*
+	 * A to-do without an entry may be under way with the old link: once more.
+	 */
+	static RmsyncPlan plan = {
+		"SELECT rmsync.enqueue($2, array_agg('todo'::text ORDER BY w.row_id),"
+		" array_agg(w.item_id ORDER BY w.row_id),"
+		" array_agg(w.notebook_uuid ORDER BY w.row_id), source => 'link')"
+		" FROM (SELECT t.item_id, t.notebook_uuid, t.row_id"
+		"  FROM rmsync.source_todo t"
+		"  LEFT JOIN rmsync.sync_records r ON r.user_id = $1"
+		"  AND r.target_name = 'notion-todos' AND r.item_type = 'todo'"
+		"  AND r.item_id = t.item_id"
+		"  LEFT JOIN rmsync.sync_records p ON p.user_id = $1"
+		"  AND p.target_name = $3 AND p.item_type = 'page_text'"
+		"  AND p.item_id = t.page_id"
+		"  WHERE t.user_id = $1 AND t.live AND t.page_id = ANY ($4)"
+		"  AND (r.item_id IS NULL OR r.metadata_json ->> 'link_block'"
+		"   IS DISTINCT FROM p.external_id)) w HAVING pg_catalog.count(*) > 0",
+		4,
+		{ INT8OID, INT8OID, TEXTOID, TEXTARRAYOID }
+	};
+	Datum *ids = palloc(sizeof(Datum) * n);
+	Datum values[4];
+	int64 lane_id;
+
+	values[0] = Int64GetDatum(lane->user_id);
+	if (rmsync_plan_run(&find, values, NULL, SPI_OK_SELECT) == 0)
+		return 0;
+	lane_id = rmsync_spi_int64(0, 1, 0);
+	for (int i = 0; i < n; i++)
+		ids[i] = CStringGetTextDatum(page_ids[i]);
+	values[1] = Int64GetDatum(lane_id);
+	values[2] = CStringGetTextDatum(lane->target_name);
+	values[3] = PointerGetDatum(
+		construct_array(ids, n, TEXTOID, -1, false, TYPALIGN_INT));
+	return rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) > 0 ? lane_id : 0;
 }
 
 void

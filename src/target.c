@@ -13,6 +13,7 @@
 #include "target.h"
 
 const RmsyncTarget *const rmsync_targets[] = { &rmsync_target_notion,
+											   &rmsync_target_notion_todos,
 											   &rmsync_target_webhook, NULL };
 
 /*

@@ -59,6 +59,9 @@ typedef struct RmsyncTarget
 	RmsyncTargetLimits limits;
 	bool		own_servers;	/* every connection names a server of its own:
 								 * what fails at one says nothing about others */
+	bool		learns;			/* what the first job of a lane finds out is
+								 * for the others: until then, one at a time */
+	bool		linked_to;		/* other connections link to its pages */
 	const char *config_schema;	/* JSON Schema text, for rmsync_targets() */
 
 	/*
@@ -79,6 +82,13 @@ typedef struct RmsyncTarget
 								RmsyncTargetLimits *limits);
 
 	/*
+	 * MAY be NULL.  Does the object say something else than the source, though
+	 * the hashes are equal?  For what is no part of them, such as the name of
+	 * an item's notebook.
+	 */
+	bool		(*outdated) (const RmsyncItem *item);
+
+	/*
 	 * MAY be NULL.  Body of the answer a service would give to this request if
 	 * all went well, for rmsync_preview(); NULL means "{}".
 	 */
@@ -96,6 +106,7 @@ extern const RmsyncTarget *const rmsync_targets[];
 extern const RmsyncTarget *rmsync_target_find(const char *name);
 
 extern const RmsyncTarget rmsync_target_notion;
+extern const RmsyncTarget rmsync_target_notion_todos;
 extern const RmsyncTarget rmsync_target_webhook;
 
 #endif							/* RMSYNC_TARGET_H */

@@ -2,11 +2,12 @@
  *
  * target_notion.c
  *	  Target 'notion': a notebook becomes a page of a Notion database, each
- *	  of its pages a toggle in there.
+ *	  of its pages a toggle in there, its highlights and to-dos other blocks.
  *
- * A job is all due pages of one notebook, and the notebook.  The engine calls
+ * A job is all due items of one notebook, and the notebook.  The engine calls
  * it through the vtable at the end of this file; what happens in a state is
  * in the files named in target_notion.h, this one goes from state to state.
+ * Target 'notion-todos' goes the same way.
  *
  * The rules that keep an item from being there twice or not at all:
  *
@@ -39,6 +40,7 @@ static const StateHandler resolve = { rmsync_notion_resolve_next,
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
 
+/* clang-format off */
 static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DATABASE] = &discover,
 	[NOTION_SOURCE] = &discover,
@@ -62,6 +64,7 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DEEP] = &pages,
 	[NOTION_DEEP_APPEND] = &pages
 };
+/* clang-format on */
 
 /* The token does not outlive the job. */
 static void
@@ -74,8 +77,8 @@ wipe_token(void *arg)
 					   strlen(nj->config.authorization));
 }
 
-static void
-notion_begin(RmsyncJob *job)
+void
+rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind)
 {
 	NotionJob *nj = palloc0(sizeof(NotionJob));
 	MemoryContextCallback *wipe = palloc0(sizeof(MemoryContextCallback));
@@ -83,6 +86,7 @@ notion_begin(RmsyncJob *job)
 
 	job->state = nj;
 	nj->job = job;
+	nj->kind = kind;
 	nj->step_cxt = AllocSetContextCreate(job->cxt, "rmsync notion step",
 										 ALLOCSET_DEFAULT_SIZES);
 	nj->batch_cxt = AllocSetContextCreate(job->cxt, "rmsync notion batch",
@@ -91,7 +95,7 @@ notion_begin(RmsyncJob *job)
 	wipe->arg = nj;
 	MemoryContextRegisterResetCallback(job->cxt, wipe);
 
-	why = rmsync_notion_read_config(job->lane->config, &nj->config, NULL);
+	why = rmsync_notion_read_config(kind, job->lane->config, &nj->config, NULL);
 	rmsync_notion_load(nj);
 	if (why != NULL)
 	{
@@ -141,7 +145,7 @@ finish(NotionJob *nj)
 			continue;
 		if (nj->pages[i].action == NOTION_PLAN_WAIT)
 			rmsync_item_done(nj->job, item, RMSYNC_OUT_WAIT, NULL, NULL);
-		else if (item->ledger.success)
+		else if (item->ledger.success && rmsync_notion_recorded(item))
 			rmsync_item_done(nj->job, item, RMSYNC_OUT_SKIPPED, NULL, NULL);
 		else
 			rmsync_notion_mark_synced(nj, item);
@@ -204,8 +208,8 @@ next_step(NotionJob *nj, RmsyncHttpRequest *request)
 	}
 }
 
-static RmsyncStep
-notion_next(RmsyncJob *job, RmsyncHttpRequest *request)
+RmsyncStep
+rmsync_notion_next(RmsyncJob *job, RmsyncHttpRequest *request)
 {
 	NotionJob *nj = job->state;
 	MemoryContext old;
@@ -219,14 +223,26 @@ notion_next(RmsyncJob *job, RmsyncHttpRequest *request)
 	return step;
 }
 
-static void
-notion_response(RmsyncJob *job, const RmsyncHttpResponse *response)
+void
+rmsync_notion_response(RmsyncJob *job, const RmsyncHttpResponse *response)
 {
 	NotionJob *nj = job->state;
 	MemoryContext old = MemoryContextSwitchTo(nj->step_cxt);
 
 	handlers[nj->state]->response(nj, response);
 	MemoryContextSwitchTo(old);
+}
+
+static void
+notebooks_begin(RmsyncJob *job)
+{
+	rmsync_notion_begin(job, &rmsync_notion_notebooks);
+}
+
+static char *
+notebooks_check_config(Jsonb *config, char **hint)
+{
+	return rmsync_notion_check_config(&rmsync_notion_notebooks, config, hint);
 }
 
 /*
@@ -236,13 +252,19 @@ notion_response(RmsyncJob *job, const RmsyncHttpResponse *response)
 const RmsyncTarget rmsync_target_notion = {
 	.name = "notion",
 	.title = "Notion",
-	.item_types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) | RMSYNC_TYPE_BIT(RMSYNC_PAGE),
+	.item_types = RMSYNC_TYPE_BIT(RMSYNC_NOTEBOOK) |
+				  RMSYNC_TYPE_BIT(RMSYNC_PAGE) | RMSYNC_TYPE_BIT(RMSYNC_TODO) |
+				  RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT),
 	.granularity = RMSYNC_PER_NOTEBOOK,
 	.limits = { .requests_per_second = 2.5, .burst = 20, .jobs_per_lane = 3 },
 	.oauth = &rmsync_notion_oauth,
 	.config_schema = rmsync_notion_config_schema,
-	.check_config = rmsync_notion_check_config,
-	.begin = notion_begin,
-	.next = notion_next,
-	.response = notion_response
+	.check_config = notebooks_check_config,
+	.wanted_types = rmsync_notion_wanted_types,
+	.learns = true,
+	.linked_to = true,
+	.imagine = rmsync_notion_imagine,
+	.begin = notebooks_begin,
+	.next = rmsync_notion_next,
+	.response = rmsync_notion_response
 };

@@ -1,18 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * target_notion.h
- *	  What the files of target 'notion' share.
+ *	  What the files of the targets 'notion' and 'notion-todos' share.
  *
  *	target_notion.c		vtable, the loop over the states
+ *	target_notion_todos.c	vtable
  *	notion_config.c		configuration
  *	notion_api.c		requests, and what an answer means
  *	notion_discover.c	the database's columns
  *	notion_notebook.c	the page that a notebook becomes
  *	notion_properties.c	what its columns say
+ *	notion_todo.c		the row that a to-do becomes, and its columns
+ *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
  *	notion_page.c		the toggles that the pages become
+ *	notion_note.c		the blocks that highlights and to-dos become
+ *	notion_link.c		keys and markers of all these blocks
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
@@ -38,7 +43,7 @@
 #define RMSYNC_NOTION_MAX_DELAYS 8
 #define RMSYNC_NOTION_RM_LEN 12 /* hex digits in a marker */
 
-/* The columns of the database that we fill. */
+/* The columns of a database of notebooks that we fill. */
 typedef enum NotionRole
 {
 	NOTION_TITLE = 0,			/* whatever its name */
@@ -53,6 +58,24 @@ typedef enum NotionRole
 	NOTION_ROLES
 } NotionRole;
 
+/* The same of a database of to-dos; the first two are in every database. */
+typedef enum NotionTodoRole
+{
+	NOTION_TODO_COMPLETED = NOTION_ID + 1,
+	NOTION_TODO_STATUS,			/* of type status, if there is one ... */
+	NOTION_TODO_WORKFLOW,		/* ... else this select */
+	NOTION_TODO_NOTEBOOK,
+	NOTION_TODO_UUID,
+	NOTION_TODO_PAGE,
+	NOTION_TODO_WRITTEN,
+	NOTION_TODO_CONFIDENCE,
+	NOTION_TODO_TAGS,
+	NOTION_TODO_LINK,
+	NOTION_TODO_ROLES
+} NotionTodoRole;
+
+#define NOTION_MAX_ROLES Max((int) NOTION_ROLES, (int) NOTION_TODO_ROLES)
+
 typedef struct NotionConfig
 {
 	char	   *authorization;	/* "Bearer ...", wiped with the job */
@@ -60,6 +83,9 @@ typedef struct NotionConfig
 	char	   *data_source_id;
 	bool		newest_first;
 	char	   *page_title;		/* "{n}" stands for the page number */
+	const char *highlights;		/* block type, NULL = off */
+	bool		todos;			/* as blocks */
+	bool		no_status;		/* to-dos: leave a status column alone */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
 	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
@@ -74,11 +100,54 @@ typedef struct NotionRemote
 	bool		complete;		/* discovery is done for this configuration */
 	char	   *database_id;	/* as configured, NULL = none */
 	char	   *data_source_id;
-	char	   *column[NOTION_ROLES];	/* property id, NULL = not used */
-	bool		had[NOTION_ROLES];	/* was known before: a column that is
+	char	   *column[NOTION_MAX_ROLES];	/* property id, NULL = not used */
+	bool		had[NOTION_MAX_ROLES];	/* was known before: a column that is
 									 * missing now was deleted by the user,
 									 * and stays deleted */
+	char	   *status_open;	/* ids of options of a status column, NULL =
+								 * not used */
+	char	   *status_done;
 } NotionRemote;
+
+struct NotionJob;
+
+/* A column that we fill. */
+typedef struct NotionRoleInfo
+{
+	const char *key;			/* in the remote notes */
+	const char *name;			/* of the column; NULL = any of its type */
+	const char *type;
+	const char *schema;			/* to add it; NULL = never added */
+} NotionRoleInfo;
+
+/*
+ * What the rows of the database are.  The row of a job is the "notebook" in
+ * what follows: with notion-todos it is a to-do, and nothing stands in it.
+ */
+typedef struct NotionKind
+{
+	RmsyncItemType type;
+	const char *marker;			/* "notebook", "todo" */
+	const char *const *config_keys;
+	const char *config_hint;
+	const NotionRoleInfo *roles;
+	int			nroles;
+
+	/* Appends the members of "properties". */
+	void		(*properties) (struct NotionJob *nj, StringInfo buf);
+
+	/* MAY be NULL.  Reads the schema before columns are assigned. */
+	void		(*learn) (struct NotionJob *nj, Jsonb *properties);
+
+	/* MAY be NULL.  Is this column used?  Asked in the order of the roles. */
+	bool		(*wants) (struct NotionJob *nj, int role);
+
+	/* MAY be NULL.  Appends members to the row's metadata. */
+	void		(*metadata) (struct NotionJob *nj, StringInfo buf);
+
+	/* MAY be NULL.  See RmsyncTarget. */
+	bool		(*outdated) (const RmsyncItem *item);
+} NotionKind;
 
 /* What an answer means for the job.  See rmsync_notion_answer. */
 typedef enum NotionAnswer
@@ -97,16 +166,21 @@ typedef enum NotionAction
 {
 	NOTION_PLAN_NONE,			/* equal: skipped when the job ends */
 	NOTION_PLAN_WAIT,			/* no text yet */
-	NOTION_PLAN_RETITLE,		/* same text, other number */
+	NOTION_PLAN_RETITLE,		/* page: same text, other number; note: to be
+								 * changed in place */
 	NOTION_PLAN_WRITE,			/* new toggle; an old one goes afterwards */
 	NOTION_PLAN_REMOVE,
 	NOTION_PLAN_DECIDED			/* the item has its outcome */
 } NotionAction;
 
-/* A due page: RmsyncItem.plan. */
+/*
+ * A due page, or a note: a highlight, a to-do, the heading above the to-dos.
+ * RmsyncItem.plan.
+ */
 typedef struct NotionPage
 {
 	RmsyncItem *item;
+	const char *key;			/* rmsync_notion_key */
 	NotionAction action;
 	int			slot;			/* index in nj->slots, -1 = none */
 	int			deletes;		/* entries of nj->deletes that are this page's */
@@ -120,10 +194,10 @@ typedef struct NotionPage
 	char	   *rm;				/* marker of that append, permanent */
 } NotionPage;
 
-/* A live page of the notebook, in the order the reader shall see. */
+/* A live page or note of the notebook, in the order the reader shall see. */
 typedef struct NotionSlot
 {
-	const char *page_id;
+	const char *key;
 	RmsyncSibling *sibling;		/* NULL = due page unknown to the engine's
 								 * list: it stands at the end */
 	NotionPage *page;			/* NULL = not due */
@@ -141,7 +215,7 @@ typedef struct NotionDelete
 /* A toggle that no ledger entry knows. */
 typedef struct NotionOrphan
 {
-	char	   *page_id;
+	char	   *key;
 	char	   *block_id;
 } NotionOrphan;
 
@@ -149,8 +223,9 @@ typedef struct NotionOrphan
 typedef struct NotionChild
 {
 	char	   *id;
-	char	   *page_id;		/* from the marker, NULL = not ours */
+	char	   *key;			/* from the marker, NULL = not ours */
 	char	   *rm;
+	bool		outdated;		/* of a type that was configured before */
 } NotionChild;
 
 /*
@@ -202,7 +277,9 @@ typedef enum NotionState
 typedef struct NotionJob
 {
 	RmsyncJob  *job;
+	const NotionKind *kind;
 	RmsyncItem *notebook;
+	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
 	NotionState state;
 	MemoryContext step_cxt;
 	MemoryContext batch_cxt;
@@ -268,14 +345,27 @@ typedef struct NotionJob
 	int			nopen;			/* children in it */
 } NotionJob;
 
+/* ---- target_notion.c ---- */
+
+extern void rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind);
+extern RmsyncStep rmsync_notion_next(RmsyncJob *job,
+									 RmsyncHttpRequest *request);
+extern void rmsync_notion_response(RmsyncJob *job,
+								   const RmsyncHttpResponse *response);
+
 /* ---- notion_config.c ---- */
 
 extern const char rmsync_notion_config_schema[];
+extern const char rmsync_notion_todos_config_schema[];
+extern const char *const rmsync_notion_config_keys[];
+extern const char *const rmsync_notion_todos_config_keys[];
 
 /* NULL or a palloc'd message naming the field.  *config holds a secret. */
-extern char *rmsync_notion_read_config(Jsonb *json, NotionConfig *config,
-									   char **hint);
-extern char *rmsync_notion_check_config(Jsonb *json, char **hint);
+extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
+									   NotionConfig *config, char **hint);
+extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
+										char **hint);
+extern int	rmsync_notion_wanted_types(Jsonb *json);
 
 /* ---- notion_api.c ---- */
 
@@ -345,6 +435,10 @@ extern bool rmsync_notion_discover_next(NotionJob *nj,
 extern void rmsync_notion_discover_response(NotionJob *nj,
 											const RmsyncHttpResponse *response);
 
+/* A column by id (NULL = any) and type; NULL if there is none. */
+extern Jsonb *rmsync_notion_find_property(Jsonb *properties, const char *id,
+										  const char *type);
+
 /* Where discovery begins with this configuration. */
 extern NotionState rmsync_notion_discover_start(NotionJob *nj);
 
@@ -363,11 +457,30 @@ extern bool rmsync_notion_notebook_differs(NotionJob *nj);
 
 /* ---- notion_properties.c ---- */
 
+extern const NotionKind rmsync_notion_notebooks;
+
 /*
  * Appends "properties":{...}: absolute values, so that sending them twice is
  * harmless.
  */
 extern void rmsync_notion_properties(NotionJob *nj, StringInfo buf);
+
+/* Append one member, if the column is used. */
+extern bool rmsync_notion_property(NotionJob *nj, StringInfo buf, int role);
+extern void rmsync_notion_text_property(NotionJob *nj, StringInfo buf,
+										int role, const char *text);
+extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
+									   int role, const char *json);
+
+/* ---- notion_todo.c ---- */
+
+extern const NotionKind rmsync_notion_todos;
+extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
+
+/* ---- notion_imagine.c ---- */
+
+extern const char *rmsync_notion_imagine(RmsyncJob *job,
+										 const RmsyncHttpRequest *request);
 
 /* ---- notion_resolve.c ---- */
 
@@ -389,7 +502,7 @@ extern void rmsync_notion_load(NotionJob *nj);
 extern void rmsync_notion_plan(NotionJob *nj);
 
 /* The slot of a page, NULL if it is no live page. */
-extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *page_id);
+extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *key);
 
 /* True if the job has nothing to send. */
 extern bool rmsync_notion_idle(NotionJob *nj);
@@ -415,7 +528,7 @@ extern void rmsync_notion_flag_misplaced(NotionJob *nj);
  * Toggles that no ledger entry knows; strings are copied.  Those of pages
  * that are no more are to be deleted.
  */
-extern void rmsync_notion_add_orphan(NotionJob *nj, const char *page_id,
+extern void rmsync_notion_add_orphan(NotionJob *nj, const char *key,
 									 const char *block_id);
 extern void rmsync_notion_load_orphans(NotionJob *nj, Jsonb *array);
 extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
@@ -423,12 +536,15 @@ extern void rmsync_notion_delete_orphans(NotionJob *nj);
 extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
 
 /* Replaces what is known of the toggles' order; strings are copied. */
-extern void rmsync_notion_set_order(NotionJob *nj, char **page_ids, int n);
+extern void rmsync_notion_set_order(NotionJob *nj, char **keys, int n);
 
 /* Puts the pages of the append under way where they were appended. */
 extern void rmsync_notion_order_batch(NotionJob *nj);
 
 /* ---- notion_ledger.c ---- */
+
+/* The ledger entry has the hashes that are wanted. */
+extern bool rmsync_notion_recorded(const RmsyncItem *item);
 
 /* Ledger entry of the item equals what is wanted, now that it is sent. */
 extern void rmsync_notion_mark_synced(NotionJob *nj, RmsyncItem *item);
@@ -442,6 +558,8 @@ extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
 extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
+/* Something of the notebook's text was written: its properties follow. */
+extern void rmsync_notion_changed(NotionJob *nj, const RmsyncItem *item);
 /* The object is gone for good: the entry is to be removed, success. */
 extern void rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item);
 extern void rmsync_notion_fail_item(NotionJob *nj, RmsyncItem *item,
@@ -464,11 +582,36 @@ extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
 
+/* ---- notion_link.c ---- */
+
+/* What a block of ours is, among those of its notebook. */
+extern char *rmsync_notion_key(RmsyncItemType type, const char *id);
+
 /* Appends text as a URL may hold it in a path segment or a parameter. */
 extern void rmsync_notion_encode(StringInfo buf, const char *text);
 
-/* What a toggle's link to the application says; NULL = not one of ours. */
+/* The link in the text of an item's block. */
+extern char *rmsync_notion_link(NotionJob *nj, const RmsyncItem *item,
+								const char *rm);
+
+/* What such a link says; false if it is not one of ours. */
 extern bool rmsync_notion_read_link(NotionJob *nj, const char *url,
-									char **page_id, char **rm);
+									char **key, char **rm);
+
+/* ---- notion_note.c ---- */
+
+extern bool rmsync_notion_is_heading(const RmsyncItem *item);
+extern RmsyncItem *rmsync_notion_load_heading(NotionJob *nj, Jsonb *json);
+extern void rmsync_notion_heading_meta(NotionJob *nj, StringInfo buf);
+extern const char *rmsync_notion_block_type(NotionJob *nj,
+											const RmsyncItem *item);
+extern bool rmsync_notion_may_be(const char *type, const char *key);
+extern bool rmsync_notion_outdated_type(NotionJob *nj, const char *type,
+										const char *key);
+extern NotionBlock *rmsync_notion_note_block(NotionJob *nj,
+											 const RmsyncItem *item,
+											 const char *rm);
+extern char *rmsync_notion_note_patch(NotionJob *nj, const RmsyncItem *item,
+									  const char *rm);
 
 #endif							/* RMSYNC_TARGET_NOTION_H */

@@ -12,10 +12,8 @@
 
 /* ---- notion_page.c ---- */
 
-/* Title of a page's toggle, and the link in it; of this step. */
+/* Title of a page's toggle; of this step. */
 extern char *rmsync_notion_title(NotionJob *nj, const RmsyncItem *item);
-extern char *rmsync_notion_link(NotionJob *nj, const char *page_id,
-								const char *rm);
 
 /* ---- notion_write.c ---- */
 

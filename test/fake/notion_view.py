@@ -51,6 +51,8 @@ def page_text(page):
                     "title": block_text(node), "href": first_href(items),
                     "created_by_user": node.created_by == node.ws.person,
                     "text": "\n".join(deep_text(node))})
+        if node.block_type() == "to_do":
+            out[-1]["checked"] = node.content["checked"]
     return out
 
 
@@ -152,8 +154,8 @@ def dump(store, user=None, trashed=False):
 
 
 def duplicates(pages, blocks):
-    """Markers carried by more than one live object.  A toggle's marker is the
-    address its title links to, without the query: that names the operation,
+    """Markers carried by more than one live object.  The marker of a block is
+    the address its text links to, without the query: that names the operation,
     not the item."""
     seen = {}
     for page in pages:
@@ -163,7 +165,8 @@ def duplicates(pages, blocks):
     page_ids = {p["id"] for p in pages}
     for block in blocks:
         if block["href"] and block["parent"] in page_ids and \
-                block["type"] in ("toggle", *HEADINGS) and \
+                block["type"] in ("toggle", "callout", "quote", "to_do",
+                                  *HEADINGS) and \
                 not block["in_trash"]:
             seen.setdefault(("block", block["parent"],
                              block["href"].partition("?")[0]),

@@ -148,6 +148,8 @@ sub connect
 			{ api_token => $at->{token}, database_id => $at->{database}, %config });
 
 		$at->{newest_first} = ($config{page_order} // '') eq 'newest_first';
+		$at->{highlights} = $config{highlights} // 'callout';
+		$at->{todos} = $config{todos} // 'off';
 		push @calls, "SELECT rmsync_connect($user, 'notion', " . quote($json) . ')';
 	}
 	$self->sql(join(";\n", @calls));
@@ -333,8 +335,19 @@ sub source_of
 		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY m.notebook_id, m.page_number");
 	my %by_id = map { $_->{id} => $_ } @$books;
 
-	$_->{pages} = [] foreach @$books;
+	my $highlights = $self->rows(
+		"SELECT h.id, h.notebook_id, h.original_text, h.corrected_text, h.note, p.page_uuid AS page, coalesce(m.page_number, h.page_number) AS number
+		FROM highlights h JOIN notebooks n ON n.id = h.notebook_id LEFT JOIN pages p ON p.id = h.page_id
+		LEFT JOIN notebook_pages m ON m.page_id = p.id AND m.notebook_id = n.id
+		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY number, h.id");
+	my $todos = $self->rows(
+		"SELECT t.id, t.notebook_id, t.text, t.completed FROM todos t JOIN notebooks n ON n.id = t.notebook_id
+		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY t.id");
+
+	$_->{pages} = $_->{highlights} = $_->{todos} = undef foreach @$books;
 	push @{ $by_id{ $_->{notebook_id} }{pages} }, $_ foreach @$pages;
+	push @{ $by_id{ $_->{notebook_id} }{highlights} }, $_ foreach @$highlights;
+	push @{ $by_id{ $_->{notebook_id} }{todos} }, $_ foreach @$todos;
 	return $books;
 }
 
@@ -357,7 +370,7 @@ sub page_problems
 		push @order, $2;
 		push @{ $toggles{$2} }, $block;
 	}
-	my @wanted = @{ $book->{pages} };
+	my @wanted = @{ $book->{pages} // [] };
 	@wanted = reverse @wanted if $newest_first;
 	foreach my $source (@wanted)
 	{
@@ -385,6 +398,74 @@ sub page_problems
 	my $is = join(' ', @order);
 	my $should = join(' ', grep { $there{$_} } map { $_->{uuid} } @wanted);
 	push @problems, "order is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
+	return @problems;
+}
+
+# The blocks a notebook's page should have, but for the texts of its pages:
+# [key, type, text, checked] in order.
+sub _wanted_blocks
+{
+	my ($book, $at) = @_;
+	my @blocks;
+	my @highlights = $at->{highlights} eq 'off' ? () : @{ $book->{highlights} // [] };
+	my @todos = $at->{todos} eq 'off' ? () : @{ $book->{todos} // [] };
+	my @pages = @{ $book->{pages} // [] };
+	my %of;
+	my %live = map { $_->{uuid} => 1 } @pages;
+
+	push @{ $of{ $live{ $_->{page} // '' } ? $_->{page} : '' } }, $_ foreach @highlights;
+	foreach my $page ($at->{newest_first} ? reverse @pages : @pages, { uuid => '' })
+	{
+		push @blocks, ["p/$page->{uuid}", 'toggle'] if $page->{ready};
+		push @blocks, map {
+			[ "h/$_->{id}", $at->{highlights},
+				join("\n", $_->{corrected_text} || $_->{original_text}, $_->{note} || (), $_->{number} ? "Page $_->{number}" : ()) ]
+		} @{ $of{ $page->{uuid} } // [] };
+	}
+	push @blocks, [ 't/', 'heading_2', 'To-dos' ] if @todos;
+	push @blocks, map { [ "t/$_->{id}", 'to_do', $_->{text}, $_->{completed} ? 1 : 0 ] } @todos;
+	return @blocks;
+}
+
+# All blocks of ours in a page of Notion: each that is wanted once, in order,
+# and notes with their texts.
+sub block_problems
+{
+	my ($self, $book, $page, $at, $failed) = @_;
+	my @wanted = _wanted_blocks($book, $at);
+	my %there;
+	my @order;
+	my @problems;
+
+	foreach my $block (@{ $page->{blocks} })
+	{
+		next unless ($block->{href} // '') =~ m{/n/\Q$book->{uuid}\E/([pht])/([^/?]*)\?rm=[0-9a-f]{12}$};
+		push @order, "$1/$2";
+		push @{ $there{"$1/$2"} }, $block;
+	}
+	foreach my $wanted (@wanted)
+	{
+		my ($key, $type, $text, $checked) = @$wanted;
+		my $found = delete $there{$key} // [];
+		my $block = $found->[0];
+
+		next if $failed->{ $key =~ s{.*/}{}r };
+		push @problems, "$key: " . scalar(@$found) . ' live blocks' if @$found != 1;
+		next unless $block && defined $text;
+		push @problems, "$key: is a $block->{type}" if $block->{type} ne $type;
+		push @problems, "$key: text differs\n  source: " . _excerpt($text, $block->{title})
+		  . "\n  Notion: " . _excerpt($block->{title}, $text)
+		  if $block->{title} ne $text;
+		push @problems, "$key: checked is wrong"
+		  if defined $checked && ($block->{checked} ? 1 : 0) != $checked;
+	}
+	push @problems, "a live block $_, which is not wanted"
+	  foreach grep { !m{^p/} } sort keys %there;
+	my %wanted = map { $_->[0] => 1 } @wanted;
+	my %seen = map { $_ => 1 } @order;
+	my $is = join(' ', grep { $wanted{$_} } @order);
+	my $should = join(' ', grep { $seen{$_} } map { $_->[0] } @wanted);
+	push @problems, "order of blocks is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
 	return @problems;
 }
 
@@ -430,6 +511,8 @@ sub problems_of
 		  if $at->{source} && $page->{parent} ne $at->{source};
 		push @problems, map { "$name: $_" }
 		  $self->page_problems($book, $page, $at->{newest_first}, \%failed);
+		push @problems, map { "$name: $_" }
+		  $self->block_problems($book, $page, $at, \%failed);
 	}
 	push @problems, "a live page with the marker $_, which is not in the source"
 	  foreach grep { /^(\d+):notebook:/ && $wanted{$1} } sort keys %pages;

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * target_notion_todos.c
+ *	  Target 'notion-todos': a to-do becomes a row of a database at Notion.
+ *
+ * A job is one to-do.  It goes the way of a notebook of target 'notion' that
+ * has no pages (target_notion.c): found or created by its marker, its
+ * properties kept up, trashed.  What the row says is notion_todo.c's.
+ *
+ * Known limit: 180 requests per minute are allowed per connection at Notion,
+ * and a user's two lanes may have one token, while each counts for itself.
+ * To-dos come a few at a time, so they get the smaller part; what is too much
+ * in spite of that is refused with a time to wait, and waits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "target_notion.h"
+
+static void
+todos_begin(RmsyncJob *job)
+{
+	rmsync_notion_begin(job, &rmsync_notion_todos);
+}
+
+static char *
+todos_check_config(Jsonb *config, char **hint)
+{
+	return rmsync_notion_check_config(&rmsync_notion_todos, config, hint);
+}
+
+const RmsyncTarget rmsync_target_notion_todos = {
+	.name = "notion-todos",
+	.title = "Notion to-dos",
+	.item_types = RMSYNC_TYPE_BIT(RMSYNC_TODO),
+	.granularity = RMSYNC_PER_ITEM,
+	.limits = { .requests_per_second = 1.0, .burst = 20, .jobs_per_lane = 3 },
+	.learns = true,
+	.config_schema = rmsync_notion_todos_config_schema,
+	.check_config = todos_check_config,
+	.outdated = rmsync_notion_todo_outdated,
+	.imagine = rmsync_notion_imagine,
+	.begin = todos_begin,
+	.next = rmsync_notion_next,
+	.response = rmsync_notion_response
+};
