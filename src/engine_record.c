@@ -358,9 +358,6 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	record_lost(ejob);
 	rmsync_engine_links(engine, ejob, now_us);
 	record_lane(engine, ejob, now_us);
-	if (engine->careful > 0)
-		rmsync_store_flush();
-	engine->current = NULL;
 }
 
 /* What a target asked to be durable before it goes on. */
@@ -377,9 +374,6 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
 	rmsync_engine_links(engine, ejob, now_us);
-	if (engine->careful > 0)
-		rmsync_store_flush();
-	engine->current = NULL;
 }
 
 /*
@@ -398,15 +392,19 @@ rmsync_engine_record(RmsyncEngine *engine, int64 now_us)
 		record_commit(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 		durable = true;
 		if (engine->careful > 0)
-			return durable;
+			break;
 	}
 	dlist_foreach(iter, &engine->ended)
 	{
-		record_job(engine, dlist_container(EngineJob, node, iter.cur), now_us);
-		if (engine->careful > 0)
+		if (engine->careful > 0 && engine->current != NULL)
 			break;
+		record_job(engine, dlist_container(EngineJob, node, iter.cur), now_us);
 	}
+	/* what many jobs wrote together is to be blamed on none of them */
+	if (engine->careful == 0)
+		engine->current = NULL;
 	rmsync_store_flush();
+	engine->current = NULL;
 	return durable;
 }
 

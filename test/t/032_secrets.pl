@@ -162,8 +162,9 @@ is(lane($node, 1, 'state'), 'active', 'the connection is not to blame');
 is(scalar(grep { ($_->{event}{data}{text} // '') eq 'without a key' } events($hook, 1)), 0, 'nothing was sent');
 rename("$key_file.away", $key_file) or die "rename: $!";
 settle($node, undef, 'with the key back it goes on by itself');
-my @lines = log_since($node, $position) =~ /(delivers nothing)/g;
-cmp_ok(scalar @lines, '<=', 2, 'each worker said so once');
+# The worker may have noticed before it was restarted: once each, then.
+my @lines = log_since($node, $position) =~ /(delivers nothing without a master key)/g;
+cmp_ok(scalar @lines, '<=', 2, 'the log was not filled');
 
 # ---------------------------------------------------------- the key is wrong
 
