@@ -46,6 +46,7 @@ OBJS = \
 	src/markdown_link.o \
 	src/markdown_source.o \
 	src/netguard.o \
+	src/notion_adopt.o \
 	src/notion_api.o \
 	src/notion_blocks.o \
 	src/notion_config.o \

@@ -246,9 +246,10 @@ BEGIN
 	WHERE r.lane_id = lane AND r.item_type = 'notebook_metadata' AND r.item_id = ANY (books) AND r.intent IS NULL;
 
 	IF c.is_enabled AND books IS NOT NULL THEN
+		-- with their pages, so that one look at a notebook decides them all
 		PERFORM rmsync.enqueue(lane, array_fill('notebook_metadata'::text, ARRAY[cardinality(books)]), books, books, 3::smallint, 'adopt');
+		PERFORM rmsync.reconcile_lane(lane, 3::smallint);
 	END IF;
-	UPDATE rmsync.integration_configs i SET reconcile_wanted = true WHERE i.id = lane;
 	RETURN written;
 END
 $$;

@@ -42,7 +42,8 @@ static const RoleInfo roles[NOTION_ROLES] = {
 	[NOTION_STATUS] = { "status", "Status", "select",
 						"{\"select\":{\"options\":[{\"name\":\"Synced\",\"color\":\"green\"},"
 						"{\"name\":\"Pending\",\"color\":\"yellow\"},"
-						"{\"name\":\"Error\",\"color\":\"red\"}]}}" }
+						"{\"name\":\"Error\",\"color\":\"red\"}]}}" },
+	[NOTION_HOST_UUID] = { "host_uuid", "UUID", "rich_text", NULL }
 };
 
 /* "rmirror ID 2" and so on, where a foreign column has the name. */
@@ -232,7 +233,8 @@ assign_columns(NotionJob *nj, Jsonb *properties, StringInfo missing)
 		char *id;
 		char *name = find_column(nj, properties, role, &id);
 
-		if (id == NULL && name != NULL && missing != NULL)
+		if (id == NULL && name != NULL && missing != NULL &&
+			roles[role].schema != NULL)
 			rmsync_json_field_raw(missing, name, roles[role].schema);
 		else
 			remote->column[role] = rmsync_notion_keep(nj, id);

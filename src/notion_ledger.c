@@ -16,9 +16,12 @@
  *					how often it was looked for in vain}
  *	notebook	external_id = its page
  *				metadata = {"notion_page_id", "order": [page ids as the
- *					toggles stand], "orphans": [[page id, toggle]]}
+ *					toggles stand], "orphans": [[page id, toggle]], and if it
+ *					was adopted "page_order", "head": block before the
+ *					toggles, "strays": [page ids]}
  *				intent = {"op": "create", "rm": marker, "tries": how often it
- *					was looked for in vain}
+ *					was looked for in vain}, or {"op": "adopt"}: the page is
+ *					to be looked at first, see notion_adopt.c
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.
@@ -137,6 +140,25 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 			if (i > 0)
 				appendStringInfoChar(&buf, ',');
 			rmsync_json_string(&buf, nj->order[i]);
+		}
+		appendStringInfoChar(&buf, ']');
+	}
+	if (nj->own_order)
+		rmsync_json_field(&buf, "page_order",
+						  nj->newest_first ? "newest_first" : "notebook");
+	if (nj->head != NULL)
+		rmsync_json_field(&buf, "head", nj->head);
+	if (nj->strays != NIL)
+	{
+		ListCell *cell;
+
+		rmsync_json_key(&buf, "strays");
+		appendStringInfoChar(&buf, '[');
+		foreach (cell, nj->strays)
+		{
+			if (foreach_current_index(cell) > 0)
+				appendStringInfoChar(&buf, ',');
+			rmsync_json_string(&buf, lfirst(cell));
 		}
 		appendStringInfoChar(&buf, ']');
 	}

@@ -90,10 +90,11 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 
 	/* of another database, or of a page that is gone */
 	if (item->ledger.config_epoch != nj->job->lane->config_epoch ||
-		nj->notebook->ledger.external_id == NULL ||
-		(parent != NULL &&
+		(nj->notebook->ledger.external_id == NULL && !nj->adopting) ||
+		(parent != NULL && nj->notebook->ledger.external_id != NULL &&
 		 !rmsync_notion_same_id(parent, nj->notebook->ledger.external_id)))
 	{
+		page->former = item->ledger.external_id;
 		reset_ledger(nj, item);
 		return;
 	}
@@ -121,6 +122,8 @@ load_notebook(NotionJob *nj)
 	RmsyncItem *notebook = nj->notebook;
 	Jsonb *metadata;
 	Jsonb *order;
+	Jsonb *strays;
+	char *direction;
 	int n;
 
 	if (notebook->ledger.config_epoch != nj->job->lane->config_epoch)
@@ -128,6 +131,20 @@ load_notebook(NotionJob *nj)
 
 	metadata = parse_object(notebook->ledger.metadata);
 	rmsync_notion_load_orphans(nj, rmsync_json_get(metadata, "orphans", NULL));
+	nj->adopting = rmsync_notion_is_adoption(notebook->ledger.intent);
+	direction = rmsync_json_get_string(metadata, "page_order", NULL);
+	nj->own_order = direction != NULL;
+	nj->newest_first = direction ? strcmp(direction, "newest_first") == 0
+								 : nj->config.newest_first;
+	nj->head = rmsync_json_get_string(metadata, "head", NULL);
+	strays = rmsync_json_get(metadata, "strays", NULL);
+	for (int i = 0; i < rmsync_json_array_length(strays); i++)
+	{
+		char *id = rmsync_json_as_string(rmsync_json_element(strays, i));
+
+		if (id != NULL)
+			rmsync_notion_add_stray(nj, id);
+	}
 	order = rmsync_json_get(metadata, "order", NULL);
 	n = rmsync_json_array_length(order);
 	nj->order_known = n >= 0;
@@ -164,18 +181,21 @@ compare_slots(const void *a, const void *b, void *arg)
  * One slot for every live page, in display order.  Pages that are due and
  * live but missing in the engine's list stand at the end.
  */
-static void
-load_slots(NotionJob *nj)
+void
+rmsync_notion_load_slots(NotionJob *nj)
 {
 	RmsyncJob *job = nj->job;
+	MemoryContext old = MemoryContextSwitchTo(job->cxt);
 	int n = 0;
 
+	for (int i = 0; i < nj->npages; i++)
+		nj->pages[i].slot = -1;
 	nj->slots = palloc0(sizeof(NotionSlot) * (job->nsiblings + nj->npages + 1));
 	nj->by_id = palloc(sizeof(int) * (job->nsiblings + nj->npages + 1));
 	for (int i = 0; i < job->nsiblings; i++)
 	{
 		RmsyncSibling *sibling =
-			&job->siblings[nj->config.newest_first ? job->nsiblings - 1 - i : i];
+			&job->siblings[nj->newest_first ? job->nsiblings - 1 - i : i];
 		NotionSlot *slot = &nj->slots[n];
 
 		slot->page_id = sibling->id;
@@ -205,8 +225,12 @@ load_slots(NotionJob *nj)
 
 	nj->nslots = n;
 	for (int i = 0; i < n; i++)
+	{
 		nj->by_id[i] = i;
+		nj->slots[i].stray = rmsync_notion_is_stray(nj, nj->slots[i].page_id);
+	}
 	qsort_arg(nj->by_id, n, sizeof(int), compare_slots, nj->slots);
+	MemoryContextSwitchTo(old);
 }
 
 NotionSlot *
@@ -259,10 +283,10 @@ rmsync_notion_load(NotionJob *nj)
 			rmsync_item_done(job, item, RMSYNC_OUT_ITEM_ERROR, "unsupported",
 							 "Items of this type do not go to Notion notebooks.");
 	}
-	load_slots(nj);
+	rmsync_notion_load_slots(nj);
 
 	/* a toggle is an anchor only if we know that it stands in this page */
-	if (nj->notebook->ledger.external_id == NULL)
+	if (nj->notebook->ledger.external_id == NULL && !nj->adopting)
 	{
 		for (int i = 0; i < nj->nslots; i++)
 			nj->slots[i].block_id = NULL;
@@ -318,6 +342,7 @@ rmsync_notion_plan(NotionJob *nj)
 		nj->pages[i].action = plan_page(&nj->pages[i]);
 	}
 	rmsync_notion_mark_kept(nj);
+	rmsync_notion_mark_strays(nj);
 	for (int i = 0; i < nj->npages; i++)
 	{
 		NotionPage *page = &nj->pages[i];
@@ -325,7 +350,8 @@ rmsync_notion_plan(NotionJob *nj)
 		/* in the wrong place */
 		if ((page->action == NOTION_PLAN_RETITLE ||
 			 page->action == NOTION_PLAN_NONE) &&
-			page->slot >= 0 && !nj->slots[page->slot].kept)
+			page->slot >= 0 && !nj->slots[page->slot].kept &&
+			!nj->slots[page->slot].stray)
 			page->action = NOTION_PLAN_WRITE;
 		if (page->action == NOTION_PLAN_RETITLE)
 			rmsync_notion_doubt(nj, page->item, false);
@@ -361,7 +387,7 @@ rmsync_notion_has_writes(NotionJob *nj)
 bool
 rmsync_notion_idle(NotionJob *nj)
 {
-	if (nj->deletes != NIL || !nj->notebook->present)
+	if (nj->deletes != NIL || !nj->notebook->present || nj->adopting)
 		return false;
 	for (int i = 0; i < nj->npages; i++)
 	{
@@ -379,7 +405,7 @@ rmsync_notion_idle(NotionJob *nj)
 bool
 rmsync_notion_must_list(NotionJob *nj)
 {
-	if (nj->adopted)
+	if (nj->adopted || nj->adopting)
 		return true;
 	for (int i = 0; i < nj->npages; i++)
 	{
@@ -416,6 +442,9 @@ rmsync_notion_forget_all(NotionJob *nj)
 	}
 	nj->deletes = NIL;
 	nj->orphans = NIL;
+	nj->strays = NIL;
+	nj->head = NULL;
+	nj->adopting = nj->own_order = false;
 	nj->norder = 0;
 	nj->order_known = true;
 	nj->planned = false;

@@ -150,6 +150,7 @@ rmsync_notion_properties(NotionJob *nj, StringInfo buf)
 	appendStringInfoChar(buf, '{');
 	add_text(nj, buf, NOTION_TITLE, "title", named ? src->title : "Untitled");
 	add_text(nj, buf, NOTION_ID, "rich_text", rmsync_notion_marker(nj));
+	add_text(nj, buf, NOTION_HOST_UUID, "rich_text", nj->notebook->id);
 	add_text(nj, buf, NOTION_PATH, "rich_text", src->path);
 	add_tags(nj, buf);
 	if (nj->remote.column[NOTION_PAGES] != NULL)

@@ -86,6 +86,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	read_marker(nj, block, child);
+	rmsync_notion_read_host_title(block, child);
 	child->page_id = rmsync_notion_keep(nj, child->page_id);
 	child->rm = rmsync_notion_keep(nj, child->rm);
 }
@@ -273,6 +274,13 @@ listed(NotionJob *nj)
 {
 	bool again = settle_unknown(nj);
 
+	if (nj->adopting || nj->adopted)
+	{
+		rmsync_notion_adopt_children(nj);
+		settle_missing(nj);
+	}
+	if (nj->adopting || nj->head != NULL)
+		rmsync_notion_find_head(nj);
 	for (int i = 0; i < nj->nchildren; i++)
 	{
 		NotionChild *child = &nj->children[i];
@@ -287,6 +295,8 @@ listed(NotionJob *nj)
 	}
 	rmsync_notion_delete_orphans(nj);
 	settle_missing(nj);
+	if (nj->adopting)
+		rmsync_notion_adopt_done(nj);
 	rmsync_notion_notebook_meta(nj);
 
 	nj->adopted = false;

@@ -152,7 +152,7 @@ SELECT :'report'::jsonb #> '{users,0,items}' = :'preview'::jsonb #> '{users,0,it
 SELECT * FROM test.ledger;
 SELECT user_id, target_name, is_enabled, state, item_types, granularity, config_epoch, reconcile_wanted FROM rmsync.integration_configs ORDER BY 1;
 SELECT rmsync.decrypt(1, config_encrypted)::jsonb FROM rmsync.integration_configs WHERE user_id = 1;
-SELECT item_type, item_id, priority, trigger_source FROM rmsync.sync_queue ORDER BY item_id;
+SELECT item_type, item_id, priority, trigger_source FROM rmsync.sync_queue ORDER BY item_type, item_id COLLATE "C";
 
 -- the others: one is off at the host and stays off, two cannot be taken over
 SELECT u -> 'user_id' AS u, u -> 'connection' AS connection, u -> 'enabled' AS enabled, u -> 'problem' AS problem, u -> 'items' AS items
@@ -177,7 +177,7 @@ SELECT count(*) AS queued FROM rmsync.sync_queue;
 CALL test.host_record(1, 'notion', 'page_text', :'p5', test.p(:p5), 'nb-1', 5, test.nid(105), test.f2('never delivered'));
 SELECT u #> '{items,page_text}' AS items FROM jsonb_array_elements(rmsync_adopt('notion', 1) -> 'users') u;
 SELECT item, ext, status, content, intent FROM test.ledger WHERE u = 1 AND (item = 'nb-1' OR ext = '0105');
-SELECT item_type, item_id FROM rmsync.sync_queue ORDER BY item_id;
+SELECT item_type, item_id FROM rmsync.sync_queue ORDER BY item_type, item_id COLLATE "C";
 -- an entry without an object is filled, one with a request under way is not
 UPDATE rmsync.sync_records SET external_id = NULL, content_hash = '', status = 'pending' WHERE user_id = 1 AND external_id IN (test.nid(101), test.nid(102));
 UPDATE rmsync.sync_records SET intent = '{"op": "append"}' WHERE user_id = 1 AND item_id = test.p(:p2);
