@@ -9,7 +9,6 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
-	src/api_adopt.o \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
 	src/api_markdown.o \
