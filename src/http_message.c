@@ -225,7 +225,7 @@ keep_header(RmsyncHttpHead *head, const char *name, size_t name_len,
 		store_value(head->content_type, sizeof(head->content_type), value, len);
 	else
 	{
-		for (int rank = lengthof(id_names); rank > head->id_rank; rank--)
+		for (int rank = lengthof(id_names); rank > Max(head->id_rank, 0); rank--)
 		{
 			if (!name_is(name, name_len, id_names[rank - 1]))
 				continue;
