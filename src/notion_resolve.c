@@ -92,6 +92,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	read_marker(nj, block, child);
+	rmsync_notion_read_host_title(block, child);
 	child->key = rmsync_notion_keep(nj, child->key);
 	child->rm = rmsync_notion_keep(nj, child->rm);
 }
@@ -287,6 +288,13 @@ listed(NotionJob *nj)
 {
 	bool again = settle_unknown(nj);
 
+	if (nj->adopting || nj->adopted)
+	{
+		rmsync_notion_adopt_children(nj);
+		settle_missing(nj);
+	}
+	if (nj->adopting || nj->head != NULL)
+		rmsync_notion_find_head(nj);
 	for (int i = 0; i < nj->nchildren; i++)
 	{
 		NotionChild *child = &nj->children[i];
@@ -301,6 +309,8 @@ listed(NotionJob *nj)
 	}
 	rmsync_notion_delete_orphans(nj);
 	settle_missing(nj);
+	if (nj->adopting)
+		rmsync_notion_adopt_done(nj);
 	rmsync_notion_notebook_meta(nj);
 
 	nj->adopted = false;

@@ -239,6 +239,11 @@ rmsync_notion_batch(NotionJob *nj)
 		position.kind = NOTION_AFTER;
 		position.after_id = rmsync_notion_slot(nj, nj->anchor)->block_id;
 	}
+	else if (nj->at_start && nj->head != NULL)
+	{
+		position.kind = NOTION_AFTER;
+		position.after_id = nj->head;
+	}
 	else if (nj->at_start)
 		position.kind = NOTION_AT_START;
 
@@ -296,7 +301,11 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	rmsync_notion_delete_later(nj, old, page);
 	rmsync_notion_page_meta(nj, item);
 	if (page->slot >= 0)
+	{
 		nj->slots[page->slot].block_id = ledger->external_id;
+		nj->slots[page->slot].stray = false;
+	}
+	rmsync_notion_drop_stray(nj, page->key);
 
 	rmsync_notion_changed(nj, item);
 	page->partial = NULL;
@@ -342,7 +351,8 @@ append_invalid(NotionJob *nj)
 
 	rmsync_notion_batch_rejected(nj);
 	nj->state = NOTION_WORK;
-	if (nj->anchor != NULL && !nj->relisted &&
+	if ((nj->anchor != NULL || (nj->at_start && nj->head != NULL)) &&
+		!nj->relisted &&
 		strncmp(nj->error, about_content, strlen(about_content)) != 0)
 	{
 		nj->relisted = true;
