@@ -149,7 +149,8 @@ subtest 'settings' => sub {
 		my ($name, $default, $context) = split /\|/, $row;
 		$server{$name} = [ $default, $change{$context} ];
 	}
-	$server{'rmsync.master_key_file'} = [ '', 'superuser' ];
+	$server{"rmsync.$_"} = [ '', 'superuser' ]
+		foreach qw(master_key_file notion_oauth_client_id notion_oauth_client_secret_file);
 
 	my %told = map { s/`//gr } map { $_->[0] => "$_->[1] $_->[2]" } table(section('Configuration'), 'setting');
 	is_deeply(\%told, { map { $_ => "$server{$_}[0] $server{$_}[1]" } keys %server },
