@@ -144,12 +144,13 @@ subtest 'settings' => sub {
 	# a setting that is hidden from pg_settings comes by its name
 	foreach my $row (split /\n/, $node->safe_psql('host', q{
 		SELECT name, CASE WHEN setting = boot_val AND source = 'default' THEN current_setting(name) ELSE boot_val END, context
-		FROM pg_settings WHERE name LIKE 'rmsync.%'}))
+		FROM pg_settings WHERE name LIKE 'rmsync.%' AND name NOT LIKE 'rmsync.debug%'}))
 	{
 		my ($name, $default, $context) = split /\|/, $row;
 		$server{$name} = [ $default, $change{$context} ];
 	}
-	$server{'rmsync.master_key_file'} = [ '', 'superuser' ];
+	$server{"rmsync.$_"} = [ '', 'superuser' ]
+		foreach qw(master_key_file notion_oauth_client_id notion_oauth_client_secret_file);
 
 	my %told = map { s/`//gr } map { $_->[0] => "$_->[1] $_->[2]" } table(section('Configuration'), 'setting');
 	is_deeply(\%told, { map { $_ => "$server{$_}[0] $server{$_}[1]" } keys %server },
