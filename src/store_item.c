@@ -325,16 +325,22 @@ copy_hash(char *dst, uint64 row, int col)
 	strlcpy(dst, value ? value : "", RMSYNC_HASH_LEN + 1);
 }
 
+/*
+ * One look into the primary key for each item.  LIMIT keeps the planner from
+ * anything else: the plan is made once, perhaps when the ledger was empty, and
+ * "item_id = ANY ($4)" was then a filter over all rows of the user.
+ */
 static void
 load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 			int nitems, RmsyncItemType type)
 {
 	static RmsyncPlan plan = {
-		"SELECT item_id, external_id, content_hash, placement_hash,"
-		" config_epoch, status, metadata_json::text, intent::text,"
-		" notebook_uuid"
-		" FROM rmsync.sync_records WHERE user_id = $1 AND target_name = $2"
-		" AND item_type = $3 AND item_id = ANY ($4)",
+		"SELECT r.item_id, r.external_id, r.content_hash, r.placement_hash,"
+		" r.config_epoch, r.status, r.metadata_json::text, r.intent::text,"
+		" r.notebook_uuid"
+		" FROM pg_catalog.unnest($4) i (id) CROSS JOIN LATERAL"
+		" (SELECT * FROM rmsync.sync_records WHERE user_id = $1"
+		"  AND target_name = $2 AND item_type = $3 AND item_id = i.id LIMIT 1) r",
 		4,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID }
 	};
