@@ -10,7 +10,8 @@
  *				metadata = {"notion_page_id", "notion_block_id",
  *					"parent_type": "toggle_block" or the like, "stale":
  *					[toggles that are still to be deleted]}
- *				intent = {"op": "append", "rm": marker, "prev": old toggle,
+ *				intent = {"op": "append", "notebook": whose page it went to, "rm":
+ *					marker, "prev": old toggle,
  *					"hash", "place": what was sent, "whole": all in one
  *					request, "new": toggle that is not complete, "absent":
  *					how often it was looked for in vain}

@@ -65,6 +65,27 @@ finish_removed(NotionJob *nj)
 	nj->state = NOTION_FINISH;
 }
 
+/*
+ * Toggles that pages of this notebook left in another one's page when they
+ * moved here do not go with this one's page.
+ */
+static void
+remove_moved(NotionJob *nj)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionPage *page = &nj->pages[i];
+
+		if (!page->moved || page->action == NOTION_PLAN_REMOVE ||
+			page->item->outcome != RMSYNC_OUT_NONE)
+			continue;
+		page->action = NOTION_PLAN_REMOVE;
+		rmsync_notion_doubt(nj, page->item, true);
+		rmsync_notion_delete_later(nj, page->item->ledger.external_id, page);
+		nj->state = NOTION_WORK;
+	}
+}
+
 static void
 decide(NotionJob *nj)
 {
@@ -72,6 +93,9 @@ decide(NotionJob *nj)
 
 	if (!nj->notebook->present)
 	{
+		remove_moved(nj);
+		if (nj->state == NOTION_WORK)
+			return;
 		if (ledger->external_id != NULL)
 		{
 			rmsync_notion_doubt(nj, nj->notebook, true);

@@ -44,28 +44,57 @@ parse_object(const char *text)
 	return text ? rmsync_json_parse(text, strlen(text)) : NULL;
 }
 
-/* The page was in another notebook when it was last written. */
+/*
+ * The page was in another notebook when it was last written.  It may be gone
+ * by now, with the notebook it moved to or alone: its toggle is still there.
+ */
 static bool
 has_moved(NotionJob *nj, const RmsyncItem *item)
 {
 	const RmsyncLedger *ledger = &item->ledger;
 
-	return item->present && ledger->external_id != NULL &&
+	return ledger->external_id != NULL &&
 		   ledger->config_epoch == nj->job->lane->config_epoch &&
 		   ledger->notebook_uuid != NULL &&
 		   strcmp(ledger->notebook_uuid, nj->notebook->id) != 0;
 }
 
 /*
- * Reads what an earlier job left in a page's entry: toggles to be deleted,
- * an append whose outcome is not known, a toggle that is not complete.
+ * What an earlier job left in a page's entry: toggles to be deleted, a toggle
+ * that is not complete, an append whose outcome is not known.  Those of
+ * another notebook's page are deleted as well as those of this one; an append
+ * can be looked for only here.
  */
+static void
+load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)
+{
+	RmsyncItem *item = page->item;
+	Jsonb *stale = rmsync_json_get(metadata, "stale", NULL);
+	Jsonb *intent = parse_object(item->ledger.intent);
+	char *notebook;
+
+	for (int i = 0; i < rmsync_json_array_length(stale); i++)
+		rmsync_notion_delete_later(nj,
+								   rmsync_json_as_string(
+									   rmsync_json_element(stale, i)),
+								   page);
+	if (intent == NULL)
+		return;
+	notebook = rmsync_json_get_string(intent, "notebook", NULL);
+	page->partial = rmsync_json_get_string(intent, "new", NULL);
+	if (page->partial != NULL)
+		rmsync_notion_delete_later(nj, page->partial, page);
+	else if (notebook != NULL ? strcmp(notebook, nj->notebook->id) == 0
+							  : !page->moved)
+		page->unknown = true;
+	else
+		item->ledger.intent = NULL;
+}
+
 static void
 load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 {
 	Jsonb *metadata;
-	Jsonb *intent;
-	Jsonb *stale;
 	char *parent;
 
 	page->item = item;
@@ -78,15 +107,15 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 	 * It stands in another notebook's page: written here, it is deleted there
 	 * like any old toggle.
 	 */
+	metadata = parse_object(item->ledger.metadata);
 	if (has_moved(nj, item))
 	{
 		item->ledger.content_hash[0] = '\0';
-		item->ledger.metadata = item->ledger.intent = NULL;
 		page->moved = true;
+		load_leftovers(nj, page, metadata);
 		return;
 	}
 
-	metadata = parse_object(item->ledger.metadata);
 	parent = rmsync_json_get_string(metadata, "notion_page_id", NULL);
 
 	/* of another database, or of a page that is gone */
@@ -99,22 +128,7 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 		reset_ledger(nj, item);
 		return;
 	}
-
-	stale = rmsync_json_get(metadata, "stale", NULL);
-	for (int i = 0; i < rmsync_json_array_length(stale); i++)
-		rmsync_notion_delete_later(nj,
-								   rmsync_json_as_string(
-									   rmsync_json_element(stale, i)),
-								   page);
-
-	intent = parse_object(item->ledger.intent);
-	if (intent == NULL)
-		return;
-	page->partial = rmsync_json_get_string(intent, "new", NULL);
-	if (page->partial != NULL)
-		rmsync_notion_delete_later(nj, page->partial, page);
-	else
-		page->unknown = true;
+	load_leftovers(nj, page, metadata);
 }
 
 static void
@@ -535,10 +549,12 @@ rmsync_notion_forget_all(NotionJob *nj)
 
 		if (page->item->outcome != RMSYNC_OUT_NONE)
 			continue;
-		reset_ledger(nj, page->item);
 		page->unknown = page->synced = false;
 		page->partial = NULL;
-		page->deletes = 0;
+		if (page->moved)
+			rmsync_notion_set_intent(nj, page->item, NULL);
+		else
+			reset_ledger(nj, page->item);
 	}
 	for (int i = 0; i < nj->nslots; i++)
 	{
@@ -549,7 +565,11 @@ rmsync_notion_forget_all(NotionJob *nj)
 			slot->sibling->lost = true;
 		slot->block_id = NULL;
 	}
-	nj->deletes = NIL;
+
+	/*
+	 * What is to be deleted may stand in another notebook's page; if not, it
+	 * is gone, which is as good.
+	 */
 	nj->orphans = NIL;
 	nj->strays = NIL;
 	nj->head = NULL;

@@ -155,6 +155,7 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "op", "append");
+	rmsync_json_field(&buf, "notebook", nj->notebook->id);
 	rmsync_json_field(&buf, "rm", rmsync_json_get_string(intent, "rm", NULL));
 	rmsync_json_field(&buf, "prev", rmsync_json_get_string(intent, "prev", NULL));
 	rmsync_json_field(&buf, "hash", rmsync_json_get_string(intent, "hash", NULL));

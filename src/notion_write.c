@@ -201,6 +201,7 @@ set_append_intent(NotionJob *nj, NotionPage *page, const char *partial)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "op", "append");
+	rmsync_json_field(&buf, "notebook", nj->notebook->id);
 	rmsync_json_field(&buf, "rm", page->rm);
 	rmsync_json_field(&buf, "prev", item->ledger.external_id);
 	rmsync_json_field(&buf, "hash", item->content_hash);
@@ -308,6 +309,7 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	rmsync_notion_drop_stray(nj, page->key);
 
 	rmsync_notion_changed(nj, item);
+	page->moved = false;
 	page->partial = NULL;
 	page->action = NOTION_PLAN_NONE;
 }

@@ -269,7 +269,7 @@ typedef enum NotionState
 
 	/* notion_page.c */
 	NOTION_WORK,				/* -> DELETE, RETITLE, APPEND, PROPERTIES,
-								 * FINISH */
+								 * NOTEBOOK, FINISH */
 	NOTION_DELETE,				/* DELETE block -> WORK */
 	NOTION_RETITLE,				/* PATCH block -> WORK */
 	NOTION_APPEND,				/* PATCH children of the page, its intents were
