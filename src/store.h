@@ -331,4 +331,42 @@ extern void rmsync_store_trim_webhooks(void);
 extern bool rmsync_store_oauth_lock(int64 user_id, const char *grant_id);
 extern void rmsync_store_oauth_unlock(int64 user_id, const char *grant_id);
 
+/* ---- store_probe.c ---- */
+
+/* The lane of a user (0 = the session's) and target, or an error. */
+extern int64 rmsync_store_lane_of(int64 user_id, const char *target_name);
+
+/* A lane of the user at Notion, that of "preferred" first, or an error. */
+extern int64 rmsync_store_notion_lane(int64 user_id, const char *preferred);
+
+/* The lanes were made in this database, attached or not. */
+extern bool rmsync_store_instance_matches(void);
+
+/*
+ * Replaces what a user's token can see; see rmsync.store_notion_objects.
+ * Returns counts as JSON text.
+ */
+extern char *rmsync_store_notion_objects(MemoryContext cxt, int64 user_id,
+										 const char *objects);
+
+/*
+ * The intent to make a database: a JSON array of ids that were there before,
+ * NULL if there is none.  With "set", it is written instead, and NULL returned.
+ */
+extern char *rmsync_store_notion_intent(MemoryContext cxt, int64 user_id,
+										const char *target_name,
+										const char *parent_id,
+										const char *title, const char *set);
+
+/* It was not made, or (with its id) it was: the intent goes. */
+extern void rmsync_store_notion_forget(int64 user_id, const char *target_name,
+									   const char *parent_id,
+									   const char *title);
+extern void rmsync_store_notion_made(int64 user_id, const char *target_name,
+									 const char *parent_id, const char *title,
+									 const char *id);
+
+/* The user's lane of another target uses this one's OAuth tokens, if any. */
+extern void rmsync_store_share_grant(int64 lane_id, const char *target_name);
+
 #endif							/* RMSYNC_STORE_H */

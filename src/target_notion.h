@@ -22,6 +22,9 @@
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
+ *	notion_probe.c		testing a connection (notion_probe.h, notion_talk.h)
+ *	notion_search.c		what the token can see
+ *	notion_create.c		making a database
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -83,7 +86,9 @@ typedef struct NotionConfig
 	char	   *authorization;	/* "Bearer ...", wiped with the job */
 	char	   *database_id;	/* at least one of these two */
 	char	   *data_source_id;
+	bool		undecided;		/* or neither: to be chosen later */
 	bool		newest_first;
+	bool		stop_if_lost;	/* a page that is gone is not made anew */
 	char	   *page_title;		/* "{n}" stands for the page number */
 	const char *highlights;		/* block type, NULL = off */
 	bool		todos;			/* as blocks */
@@ -375,6 +380,9 @@ extern const char rmsync_notion_todos_config_schema[];
 extern const char *const rmsync_notion_config_keys[];
 extern const char *const rmsync_notion_todos_config_keys[];
 
+/* An id as Notion writes it; NULL if "text" is none.  palloc'd. */
+extern char *rmsync_notion_dashed_id(const char *text);
+
 /* NULL or a palloc'd message naming the field.  *config holds a secret. */
 extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 									   NotionConfig *config, char **hint);
@@ -453,6 +461,12 @@ extern void rmsync_notion_discover_response(NotionJob *nj,
 /* A column by id (NULL = any) and type; NULL if there is none. */
 extern Jsonb *rmsync_notion_find_property(Jsonb *properties, const char *id,
 										  const char *type);
+
+/*
+ * True if this schema has every column that would be added otherwise.  Uses
+ * nj->kind and changes nj->remote.
+ */
+extern bool rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties);
 
 /* Where discovery begins with this configuration. */
 extern NotionState rmsync_notion_discover_start(NotionJob *nj);

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "notion_probe.h"
 #include "target_notion.h"
 
 static void
@@ -40,6 +41,7 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.config_schema = rmsync_notion_todos_config_schema,
 	.check_config = todos_check_config,
 	.outdated = rmsync_notion_todo_outdated,
+	.test = rmsync_notion_todos_test,
 	.imagine = rmsync_notion_imagine,
 	.begin = todos_begin,
 	.next = rmsync_notion_next,
