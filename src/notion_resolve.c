@@ -13,12 +13,16 @@
  *
  * CHECK, CHECK_SOURCE: is the page gone?  Only if the database itself is
  * still there is the page created anew; a database that is gone or unshared
- * holds the lane.
+ * holds the lane.  If the user wants no page made anew, the notebook is parked:
+ * its items wait, and its page is looked at now and then.  Then nothing may be
+ * concluded from a block that is gone before its page was seen, because with
+ * the page it may come back.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
@@ -26,6 +30,9 @@
 /* Times an append must be absent before it is sent again. */
 #define ABSENT_LOOKS 2
 #define VANISHING_DELAY_MS 60000
+
+/* How often a page is looked at that was lost and may come back. */
+#define PARKED_DELAY_MS (3600 * 1000)
 
 /* No page of ours has so many; a list that never ends must end. */
 #define MAX_CHILDREN 200000
@@ -351,12 +358,33 @@ list_response(NotionJob *nj, NotionAnswer answer)
 
 /* ---- CHECK, CHECK_SOURCE ---- */
 
+bool
+rmsync_notion_look_first(NotionJob *nj)
+{
+	if (!nj->config.stop_if_lost || nj->seen || !nj->notebook->present ||
+		nj->notebook->ledger.external_id == NULL)
+		return false;
+	nj->looking = true;
+	nj->state = NOTION_CHECK;
+	return true;
+}
+
 static void
 check_response(NotionJob *nj, NotionAnswer answer)
 {
 	if (answer != NOTION_DONE ||
 		rmsync_json_get_bool(nj->reply, "in_trash", false))
+	{
 		nj->state = NOTION_CHECK_SOURCE;
+		return;
+	}
+	nj->seen = true;
+	if (nj->looking)
+	{
+		/* only the block is gone */
+		nj->looking = false;
+		nj->state = NOTION_WORK;
+	}
 	else if (!nj->relisted)
 	{
 		/* the page is there: what the append should stand behind is not */
@@ -368,6 +396,22 @@ check_response(NotionJob *nj, NotionAnswer answer)
 						   "object_not_found", nj->error);
 }
 
+/* The user wants to decide: says which notebook it is, and what to do. */
+static void
+park(NotionJob *nj)
+{
+	const char *title = nj->notebook->src.title;
+
+	if (title == NULL)
+		title = "";
+	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
+					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
+								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
+								pg_encoding_mbcliplen(PG_UTF8, title,
+													  strlen(title), 200),
+								title));
+}
+
 static void
 check_source_response(NotionJob *nj, NotionAnswer answer)
 {
@@ -376,6 +420,12 @@ check_source_response(NotionJob *nj, NotionAnswer answer)
 	{
 		rmsync_notion_stop(nj, RMSYNC_FAIL_HELD, 0, "database_missing",
 						   "The Notion database does not exist, is in the trash, or is no longer shared with the connection.");
+		return;
+	}
+
+	if (nj->config.stop_if_lost)
+	{
+		park(nj);
 		return;
 	}
 

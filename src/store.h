@@ -203,6 +203,14 @@ extern int64 rmsync_store_links(const RmsyncLaneInfo *lane,
 extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 								const char *message, const RmsyncItem *item);
 
+/*
+ * The same about an item, unless it was told since the item was last brought
+ * up to date; true if it was told now.
+ */
+extern bool rmsync_store_notify_once(const RmsyncLaneInfo *lane,
+									 const char *kind, const char *message,
+									 const RmsyncItem *item);
+
 /* Makes the log's partitions of today and tomorrow, drops old ones. */
 extern void rmsync_store_log_partitions(int retention_days);
 

@@ -318,6 +318,8 @@ typedef struct NotionJob
 	int			failures;		/* pages with an item error */
 	int			losses;			/* how often the page was found lost */
 	char	   *lost_id;		/* the page that was lost */
+	bool		seen;			/* the page was there when we looked */
+	bool		looking;		/* whether a block is gone or its whole page */
 	List	   *extras;			/* char *: doubles of the page to be trashed */
 
 	/* what is to be done */
@@ -518,6 +520,12 @@ extern bool rmsync_notion_resolve_next(NotionJob *nj,
 									   RmsyncStep *step);
 extern void rmsync_notion_resolve_response(NotionJob *nj,
 										   const RmsyncHttpResponse *response);
+
+/*
+ * A block is gone: must we look whether its page is, before anything is
+ * concluded from that?  Then the state is set, and the request comes again.
+ */
+extern bool rmsync_notion_look_first(NotionJob *nj);
 
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);
