@@ -18,6 +18,7 @@ OBJS = \
 	src/api_preview.o \
 	src/api_probe.o \
 	src/api_process.o \
+	src/api_sync.o \
 	src/api_webhook.o \
 	src/credentials.o \
 	src/dbhook.o \

@@ -62,39 +62,37 @@ Datum
 rmsync_ask(FunctionCallInfo fcinfo, const char *name,
 		   void (*work)(RmsyncAsk *ask, void *arg), void *arg)
 {
-	RmsyncAsk ask = { 0 };
-	RmsyncAsk *volatile vask = &ask;
+	RmsyncAsk *ask = palloc0(sizeof(RmsyncAsk));
 	TupleDesc tupdesc;
 	Datum values[1];
 	bool nulls[1] = { false };
 
 	need_no_transaction_block(fcinfo, name);
-	ask.cxt = AllocSetContextCreate(CurrentMemoryContext, "rmsync ask",
-									ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(ask.cxt);
-	initStringInfo(&ask.result);
-	appendStringInfoChar(&ask.result, '{');
+	ask->cxt = AllocSetContextCreate(CurrentMemoryContext, "rmsync ask",
+									 ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(ask->cxt);
+	initStringInfo(&ask->result);
+	appendStringInfoChar(&ask->result, '{');
 
 	rmsync_txn_set_foreground(true);
 	rmsync_txn_set_owner(owner_of(fcinfo->flinfo->fn_oid));
 	PG_TRY();
 	{
-		vask->engine = rmsync_engine_create(true);
-		work(&ask, arg);
+		work(ask, arg);
 	}
 	PG_FINALLY();
 	{
 		rmsync_txn_set_foreground(false);
-		if (vask->engine != NULL)
-			rmsync_engine_destroy(vask->engine);
+		if (ask->engine != NULL)
+			rmsync_engine_destroy(ask->engine);
 	}
 	PG_END_TRY();
 
-	MemoryContextSwitchTo(ask.cxt);
-	appendStringInfoChar(&ask.result, '}');
+	MemoryContextSwitchTo(ask->cxt);
+	appendStringInfoChar(&ask->result, '}');
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(ask.result.data));
+	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(ask->result.data));
 	return HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls));
 }
@@ -125,6 +123,7 @@ rmsync_ask_open(RmsyncAsk *ask, int64 lane_id)
 						  "See rmsync.master_key_file.");
 		return false;
 	}
+	ask->engine = rmsync_engine_create(true);
 	ask->lane = rmsync_engine_probe_open(ask->engine, lane_id, &why);
 	if (ask->lane == NULL)
 		rmsync_ask_refuse(ask, "invalid_credentials", why,

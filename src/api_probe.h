@@ -1,8 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * api_probe.h
- *	  What the procedures share that ask a service something: api_probe.c
- *	  (rmsync_test_connection) and api_notion.c (databases of Notion).
+ *	  What the procedures share in which a person waits: api_probe.c
+ *	  (rmsync_test_connection), api_notion.c (databases of Notion) and
+ *	  api_sync.c (rmsync_sync).
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +18,7 @@
 /* One call of such a procedure. */
 typedef struct RmsyncAsk
 {
-	RmsyncEngine *engine;
+	RmsyncEngine *engine;		/* set by rmsync_ask_open */
 	MemoryContext cxt;			/* lives until the call returns */
 	RmsyncLane *lane;			/* set by rmsync_ask_open */
 	int			requests;
@@ -25,8 +26,7 @@ typedef struct RmsyncAsk
 } RmsyncAsk;
 
 /*
- * Runs "work" with an engine, with the rights of the procedure's owner in its
- * transactions, and returns its result as the procedure's.  Raises an error
+ * Runs "work", with the rights of the procedure's owner in its transactions, and returns its result as the procedure's.  Raises an error
  * inside a transaction block.
  */
 extern Datum rmsync_ask(FunctionCallInfo fcinfo, const char *name,

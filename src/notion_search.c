@@ -17,8 +17,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "utils/datetime.h"
 #include "utils/memutils.h"
 
@@ -46,9 +44,24 @@ typedef struct SearchState
 
 /* ---- the objects ---- */
 
+/* The number in so many digits at a place of a text; -1 if it is none. */
+static int
+digits(const char *text, int at, int n)
+{
+	int value = 0;
+
+	for (int i = at; i < at + n; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return -1;
+		value = value * 10 + (text[i] - '0');
+	}
+	return value;
+}
+
 /*
  * A time as the database reads it without complaint: what comes from outside
- * may be anything.  To the minute, as Notion tells it.
+ * may be anything.  To the minute, as Notion tells it: 2026-01-02T03:04...
  */
 static void
 add_time(StringInfo buf, Jsonb *object)
@@ -56,10 +69,14 @@ add_time(StringInfo buf, Jsonb *object)
 	char *text = rmsync_json_get_string(object, "last_edited_time", NULL);
 	int year, month, day, hour, minute;
 
-	if (text == NULL ||
-		sscanf(text, "%4d-%2d-%2dT%2d:%2d", &year, &month, &day, &hour,
-			   &minute) != 5 ||
-		year < 1900 || year > 9999 || month < 1 || month > 12 || day < 1 ||
+	if (text == NULL || strlen(text) < 16)
+		return;
+	year = digits(text, 0, 4);
+	month = digits(text, 5, 2);
+	day = digits(text, 8, 2);
+	hour = digits(text, 11, 2);
+	minute = digits(text, 14, 2);
+	if (year < 1900 || month < 1 || month > 12 || day < 1 ||
 		day > day_tab[isleap(year)][month - 1] || hour < 0 || hour > 23 ||
 		minute < 0 || minute > 59)
 		return;

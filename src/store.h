@@ -374,6 +374,17 @@ extern void rmsync_store_notion_made(int64 user_id, const char *target_name,
 									 const char *parent_id, const char *title,
 									 const char *id);
 
+/*
+ * What rmsync_sync() waits for, as JSON text: queued with the arguments of that
+ * procedure, its result left out; is there a reason to wait any longer; and
+ * what became of it.
+ */
+#define RMSYNC_SYNC_ARGS 7
+extern char *rmsync_store_sync_begin(MemoryContext cxt,
+									 const NullableDatum *args);
+extern bool rmsync_store_sync_waits(const char *job);
+extern char *rmsync_store_sync_result(MemoryContext cxt, const char *job);
+
 /* The user's lane of another target uses this one's OAuth tokens, if any. */
 extern void rmsync_store_share_grant(int64 lane_id, const char *target_name);
 

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * store_probe.c
- *	  SQL of what a person asks a service: the lane that is meant, what a token
- *	  can see at Notion, databases that are being made there.
+ *	  SQL of what a person waits for: the lane that is meant, what a token can
+ *	  see at Notion, databases that are being made there, deliveries.
  *
- * Called by the procedures of api_probe.c and api_notion.c between
+ * Called by the procedures of api_probe.c, api_notion.c and api_sync.c between
  * rmsync_txn_begin and rmsync_txn_end.
  *
  *-------------------------------------------------------------------------
@@ -170,4 +170,50 @@ rmsync_store_share_grant(int64 lane_id, const char *target_name)
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(target_name);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+char *
+rmsync_store_sync_begin(MemoryContext cxt, const NullableDatum *args)
+{
+	static RmsyncPlan plan = {
+		"SELECT rmsync.sync_begin($1, $2, $3, $4, $5, $6, $7)::text",
+		RMSYNC_SYNC_ARGS,
+		{ TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, INT8OID, BOOLOID, INTERVALOID }
+	};
+	Datum values[RMSYNC_SYNC_ARGS];
+	char nulls[RMSYNC_SYNC_ARGS + 1] = "";
+
+	for (int i = 0; i < RMSYNC_SYNC_ARGS; i++)
+	{
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+	rmsync_plan_run(&plan, values, nulls, SPI_OK_SELECT);
+	return rmsync_spi_text(cxt, 0, 1);
+}
+
+bool
+rmsync_store_sync_waits(const char *job)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.sync_waits($1::jsonb)",
+							   1,
+							   { TEXTOID } };
+	Datum values[1];
+
+	values[0] = CStringGetTextDatum(job);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_bool(0, 1);
+}
+
+char *
+rmsync_store_sync_result(MemoryContext cxt, const char *job)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.sync_result($1::jsonb)::text",
+							   1,
+							   { TEXTOID } };
+	Datum values[1];
+
+	values[0] = CStringGetTextDatum(job);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	return rmsync_spi_text(cxt, 0, 1);
 }

@@ -267,7 +267,7 @@ foreach my $answer ([ '400', 'invalid_data' ], [ '413', 'invalid_data' ])
 	$t->connect($book->{user});
 	wait_for($node, "SELECT bool_and(status = 'failed' AND error_code = 'conflict_error') FROM rmsync.sync_queue WHERE user_id = $book->{user}",
 		't', '409 on and on: failed');
-	cmp_ok(hits($rule), '<=', 5 * 4, '409 on and on: four requests in each attempt');
+	cmp_ok(hits($rule), '<=', 3 * 5 * 4, '409 on and on: four requests in each attempt of each item');
 	like(told($book), qr/^retries_exhausted( retries_exhausted)*$/, '409 on and on: the user is told');
 	$t->notion({ cmd => 'clear', id => $rule });
 	$t->sql("SELECT rmsync_retry(id) FROM rmsync.sync_queue WHERE user_id = $book->{user}");
