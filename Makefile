@@ -9,6 +9,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" rmsync.con
 MODULE_big  = rmsync
 OBJS = \
 	src/api.o \
+	src/api_adopt.o \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
 	src/api_markdown.o \
@@ -46,6 +47,7 @@ OBJS = \
 	src/markdown_link.o \
 	src/markdown_source.o \
 	src/netguard.o \
+	src/notion_adopt.o \
 	src/notion_api.o \
 	src/notion_blocks.o \
 	src/notion_config.o \

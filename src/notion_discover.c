@@ -218,7 +218,7 @@ find_column(NotionJob *nj, Jsonb *properties, int role, char **id)
 		if (type != NULL && strcmp(type, info->type) == 0)
 			*id = rmsync_json_get_string(property, "id", NULL);
 	}
-	if (*id == NULL && info->schema == NULL)
+	if (*id == NULL && info->any)
 		*id = find_by_id(properties, NULL, info->type);
 	return NULL;
 }

@@ -8,14 +8,22 @@
  *
  *	page		external_id = its toggle; highlight, to-do: its block
  *				metadata = {"notion_page_id", "notion_block_id",
- *					"parent_type": "toggle_block" or the like, "stale": [toggles
- *that are still to be deleted]} intent = {"op": "append", "rm": marker, "prev":
- *old toggle, "hash", "place": what was sent, "whole": all in one request,
- *"new": toggle that is not complete, "absent": how often it was looked for in
- *vain} notebook external_id = its page metadata = {"notion_page_id", "order":
- *[keys as the blocks stand], "orphans": [[key, block]], "heading": {"id",
- *"intent"} of the heading above the to-dos} intent = {"op": "create", "rm":
- *marker, "tries": how often it was looked for in vain}
+ *					"parent_type": "toggle_block" or the like, "stale":
+ *					[toggles that are still to be deleted]}
+ *				intent = {"op": "append", "notebook": whose page it went to, "rm":
+ *					marker, "prev": old toggle,
+ *					"hash", "place": what was sent, "whole": all in one
+ *					request, "new": toggle that is not complete, "absent":
+ *					how often it was looked for in vain}
+ *	notebook	external_id = its page
+ *				metadata = {"notion_page_id", "order": [keys as the blocks
+ *					stand], "orphans": [[key, block]], "heading": {"id",
+ *					"intent"} of the heading above the to-dos; if it was
+ *					adopted "page_order", "head": block before the toggles,
+ *					"strays": [keys]}
+ *				intent = {"op": "create", "rm": marker, "tries": how often it
+ *					was looked for in vain}, or {"op": "adopt"}: the page is
+ *					to be looked at first, see notion_adopt.c
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.
@@ -167,6 +175,25 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 			if (i > 0)
 				appendStringInfoChar(&buf, ',');
 			rmsync_json_string(&buf, nj->order[i]);
+		}
+		appendStringInfoChar(&buf, ']');
+	}
+	if (nj->own_order)
+		rmsync_json_field(&buf, "page_order",
+						  nj->newest_first ? "newest_first" : "notebook");
+	if (nj->head != NULL)
+		rmsync_json_field(&buf, "head", nj->head);
+	if (nj->strays != NIL)
+	{
+		ListCell *cell;
+
+		rmsync_json_key(&buf, "strays");
+		appendStringInfoChar(&buf, '[');
+		foreach (cell, nj->strays)
+		{
+			if (foreach_current_index(cell) > 0)
+				appendStringInfoChar(&buf, ',');
+			rmsync_json_string(&buf, lfirst(cell));
 		}
 		appendStringInfoChar(&buf, ']');
 	}

@@ -65,6 +65,27 @@ finish_removed(NotionJob *nj)
 	nj->state = NOTION_FINISH;
 }
 
+/*
+ * Toggles that pages of this notebook left in another one's page when they
+ * moved here do not go with this one's page.
+ */
+static void
+remove_moved(NotionJob *nj)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		NotionPage *page = &nj->pages[i];
+
+		if (!page->moved || page->action == NOTION_PLAN_REMOVE ||
+			page->item->outcome != RMSYNC_OUT_NONE)
+			continue;
+		page->action = NOTION_PLAN_REMOVE;
+		rmsync_notion_doubt(nj, page->item, true);
+		rmsync_notion_delete_later(nj, page->item->ledger.external_id, page);
+		nj->state = NOTION_WORK;
+	}
+}
+
 static void
 decide(NotionJob *nj)
 {
@@ -72,19 +93,23 @@ decide(NotionJob *nj)
 
 	if (!nj->notebook->present)
 	{
+		remove_moved(nj);
+		if (nj->state == NOTION_WORK)
+			return;
 		if (ledger->external_id != NULL)
 		{
 			rmsync_notion_doubt(nj, nj->notebook, true);
 			nj->state = NOTION_ARCHIVE;
 		}
-		else if (ledger->intent == NULL)
+		else if (ledger->intent == NULL || nj->adopting)
 			finish_removed(nj);
 		else if (!nj->remote.complete)
 			nj->state = rmsync_notion_discover_start(nj);
 		else
 			nj->state = NOTION_FIND;
 	}
-	else if (ledger->external_id == NULL && rmsync_notion_notebook_differs(nj))
+	else if (ledger->external_id == NULL &&
+			 (nj->adopting || rmsync_notion_notebook_differs(nj)))
 		nj->state = NOTION_FIND;
 	else if (ledger->external_id != NULL && rmsync_notion_must_list(nj))
 		rmsync_notion_list_start(nj);
@@ -96,17 +121,46 @@ decide(NotionJob *nj)
 /* ---- FIND, EXTRA: looking for the marker ---- */
 
 static void
+add_equals(StringInfo buf, const char *column, const char *value)
+{
+	appendStringInfoChar(buf, '{');
+	rmsync_json_field(buf, "property", column);
+	rmsync_json_key(buf, "rich_text");
+	appendStringInfoChar(buf, '{');
+	rmsync_json_field(buf, "equals", value);
+	appendStringInfoString(buf, "}}");
+}
+
+/* The column with the notebook's uuid in the host's databases; NULL if none. */
+static const char *
+host_uuid_column(NotionJob *nj)
+{
+	return nj->kind->type == RMSYNC_NOTEBOOK
+			   ? nj->remote.column[NOTION_HOST_UUID]
+			   : NULL;
+}
+
+/*
+ * By our marker; pages of the host's own sync have none, but their uuid.
+ */
+static void
 find_request(NotionJob *nj, RmsyncHttpRequest *request)
 {
+	const char *uuid_column = host_uuid_column(nj);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"filter\":{");
-	rmsync_json_field(&buf, "property", nj->remote.column[NOTION_ID]);
-	rmsync_json_key(&buf, "rich_text");
-	appendStringInfoChar(&buf, '{');
-	rmsync_json_field(&buf, "equals", rmsync_notion_marker(nj));
-	appendStringInfoString(&buf, "}}");
+	appendStringInfoString(&buf, "{\"filter\":");
+	if (uuid_column != NULL)
+	{
+		appendStringInfoString(&buf, "{\"or\":[");
+		add_equals(&buf, nj->remote.column[NOTION_ID], rmsync_notion_marker(nj));
+		appendStringInfoChar(&buf, ',');
+		add_equals(&buf, uuid_column, nj->notebook->id);
+		appendStringInfoString(&buf, "]}");
+	}
+	else
+		add_equals(&buf, nj->remote.column[NOTION_ID], rmsync_notion_marker(nj));
 	rmsync_json_field_int(&buf, "page_size", 20);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_call(nj, request, NOTION_READ, "POST",
@@ -136,12 +190,18 @@ is_older(Jsonb *a, Jsonb *b)
 }
 
 /*
- * Live pages with our marker into *found; the oldest first.
+ * Live pages with our marker, or ("marked" is false) those that came for
+ * their uuid and have none; the oldest first.
  */
 static List *
-live_results(NotionJob *nj, Jsonb *results)
+live_results(NotionJob *nj, Jsonb *results, bool marked)
 {
+	const char *wanted = marked ? rmsync_notion_marker(nj) : "";
+	bool mixed = host_uuid_column(nj) != NULL;
 	List *found = NIL;
+
+	if (!marked && !mixed)
+		return NIL;
 
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
 	{
@@ -149,7 +209,8 @@ live_results(NotionJob *nj, Jsonb *results)
 		char *id = rmsync_json_get_string(page, "id", NULL);
 
 		if (id == NULL || rmsync_json_get_bool(page, "in_trash", false) ||
-			rmsync_notion_same_id(id, nj->lost_id))
+			rmsync_notion_same_id(id, nj->lost_id) ||
+			(mixed && strcmp(rmsync_notion_marker_of(nj, page), wanted) != 0))
 			continue;
 		if (found != NIL && is_older(page, linitial(found)))
 			found = lcons(page, found);
@@ -167,7 +228,7 @@ adopt_page(NotionJob *nj, List *found)
 	/* with an intent the page is one without content: nothing else to adopt */
 	if (nj->kind->type == RMSYNC_NOTEBOOK)
 	{
-		nj->adopted = nj->notebook->ledger.intent == NULL;
+		nj->adopted = nj->notebook->ledger.intent == NULL || nj->adopting;
 		nj->order_known = !nj->adopted;
 	}
 	foreach (cell, found)
@@ -184,7 +245,8 @@ adopt_page(NotionJob *nj, List *found)
 			MemoryContextSwitchTo(old);
 		}
 	}
-	rmsync_notion_set_intent(nj, nj->notebook, NULL);
+	if (!nj->adopting)
+		rmsync_notion_set_intent(nj, nj->notebook, NULL);
 	if (nj->kind->type == RMSYNC_NOTEBOOK)
 		rmsync_notion_notebook_meta(nj);
 	else
@@ -192,6 +254,21 @@ adopt_page(NotionJob *nj, List *found)
 	nj->state = nj->extras != NIL		? NOTION_EXTRA
 				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
 										: NOTION_ARCHIVE;
+}
+
+/*
+ * A page that the host's own sync has made.  Others with the same uuid are
+ * nothing of ours.
+ */
+static void
+adopt_host_page(NotionJob *nj, Jsonb *page)
+{
+	nj->order_known = false;
+	rmsync_notion_set_external(nj, nj->notebook,
+							   rmsync_json_get_string(page, "id", NULL));
+	rmsync_notion_adopt_start(nj);
+	rmsync_notion_notebook_meta(nj);
+	nj->state = nj->notebook->present ? NOTION_SAVE_NOTEBOOK : NOTION_ARCHIVE;
 }
 
 /*
@@ -248,9 +325,17 @@ find_response(NotionJob *nj)
 
 	if (results == NULL)
 		return;
-	found = live_results(nj, results);
+	found = live_results(nj, results, true);
 	if (found != NIL)
 		adopt_page(nj, found);
+	else if ((found = live_results(nj, results, false)) != NIL)
+		adopt_host_page(nj, linitial(found));
+	else if (nj->adopting)
+	{
+		/* the host has not made it after all */
+		rmsync_notion_forget_all(nj);
+		nj->state = NOTION_INTENT;
+	}
 	else if (nj->notebook->ledger.intent != NULL)
 		page_absent(nj);
 	else

@@ -100,7 +100,7 @@ rmsync_notion_mark_kept(NotionJob *nj)
 		NotionSlot *slot = rmsync_notion_slot(nj, nj->order[i]);
 		int number;
 
-		if (slot == NULL || slot->block_id == NULL)
+		if (slot == NULL || slot->block_id == NULL || slot->stray)
 			continue;
 		number = (int) (slot - nj->slots);
 		at[n] = number;
@@ -131,7 +131,7 @@ rmsync_notion_flag_misplaced(NotionJob *nj)
 		NotionSlot *slot = &nj->slots[i];
 
 		if (slot->sibling == NULL || slot->sibling->lost || slot->kept ||
-			slot->block_id == NULL ||
+			slot->stray || slot->block_id == NULL ||
 			(slot->page != NULL &&
 			 slot->page->item->outcome != RMSYNC_OUT_SUCCESS))
 			continue;

@@ -193,6 +193,8 @@ work(NotionJob *nj)
 {
 	if (nj->deletes != NIL)
 		nj->state = NOTION_DELETE;
+	else if (!nj->notebook->present)
+		nj->state = NOTION_NOTEBOOK; /* its page goes now */
 	else if (!nj->planned)
 		rmsync_notion_plan(nj);
 	else if ((nj->retitle = next_retitle(nj)) != NULL)

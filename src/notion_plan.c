@@ -44,28 +44,57 @@ parse_object(const char *text)
 	return text ? rmsync_json_parse(text, strlen(text)) : NULL;
 }
 
-/* The page was in another notebook when it was last written. */
+/*
+ * The page was in another notebook when it was last written.  It may be gone
+ * by now, with the notebook it moved to or alone: its toggle is still there.
+ */
 static bool
 has_moved(NotionJob *nj, const RmsyncItem *item)
 {
 	const RmsyncLedger *ledger = &item->ledger;
 
-	return item->present && ledger->external_id != NULL &&
+	return ledger->external_id != NULL &&
 		   ledger->config_epoch == nj->job->lane->config_epoch &&
 		   ledger->notebook_uuid != NULL &&
 		   strcmp(ledger->notebook_uuid, nj->notebook->id) != 0;
 }
 
 /*
- * Reads what an earlier job left in a page's entry: toggles to be deleted,
- * an append whose outcome is not known, a toggle that is not complete.
+ * What an earlier job left in a page's entry: toggles to be deleted, a toggle
+ * that is not complete, an append whose outcome is not known.  Those of
+ * another notebook's page are deleted as well as those of this one; an append
+ * can be looked for only here.
  */
+static void
+load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)
+{
+	RmsyncItem *item = page->item;
+	Jsonb *stale = rmsync_json_get(metadata, "stale", NULL);
+	Jsonb *intent = parse_object(item->ledger.intent);
+	char *notebook;
+
+	for (int i = 0; i < rmsync_json_array_length(stale); i++)
+		rmsync_notion_delete_later(nj,
+								   rmsync_json_as_string(
+									   rmsync_json_element(stale, i)),
+								   page);
+	if (intent == NULL)
+		return;
+	notebook = rmsync_json_get_string(intent, "notebook", NULL);
+	page->partial = rmsync_json_get_string(intent, "new", NULL);
+	if (page->partial != NULL)
+		rmsync_notion_delete_later(nj, page->partial, page);
+	else if (notebook != NULL ? strcmp(notebook, nj->notebook->id) == 0
+							  : !page->moved)
+		page->unknown = true;
+	else
+		item->ledger.intent = NULL;
+}
+
 static void
 load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 {
 	Jsonb *metadata;
-	Jsonb *intent;
-	Jsonb *stale;
 	char *parent;
 
 	page->item = item;
@@ -78,42 +107,28 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 	 * It stands in another notebook's page: written here, it is deleted there
 	 * like any old toggle.
 	 */
+	metadata = parse_object(item->ledger.metadata);
 	if (has_moved(nj, item))
 	{
 		item->ledger.content_hash[0] = '\0';
-		item->ledger.metadata = item->ledger.intent = NULL;
 		page->moved = true;
+		load_leftovers(nj, page, metadata);
 		return;
 	}
 
-	metadata = parse_object(item->ledger.metadata);
 	parent = rmsync_json_get_string(metadata, "notion_page_id", NULL);
 
 	/* of another database, or of a page that is gone */
 	if (item->ledger.config_epoch != nj->job->lane->config_epoch ||
-		nj->notebook->ledger.external_id == NULL ||
-		(parent != NULL &&
+		(nj->notebook->ledger.external_id == NULL && !nj->adopting) ||
+		(parent != NULL && nj->notebook->ledger.external_id != NULL &&
 		 !rmsync_notion_same_id(parent, nj->notebook->ledger.external_id)))
 	{
+		page->former = item->ledger.external_id;
 		reset_ledger(nj, item);
 		return;
 	}
-
-	stale = rmsync_json_get(metadata, "stale", NULL);
-	for (int i = 0; i < rmsync_json_array_length(stale); i++)
-		rmsync_notion_delete_later(nj,
-								   rmsync_json_as_string(
-									   rmsync_json_element(stale, i)),
-								   page);
-
-	intent = parse_object(item->ledger.intent);
-	if (intent == NULL)
-		return;
-	page->partial = rmsync_json_get_string(intent, "new", NULL);
-	if (page->partial != NULL)
-		rmsync_notion_delete_later(nj, page->partial, page);
-	else
-		page->unknown = true;
+	load_leftovers(nj, page, metadata);
 }
 
 static void
@@ -122,6 +137,8 @@ load_notebook(NotionJob *nj)
 	RmsyncItem *notebook = nj->notebook;
 	Jsonb *metadata;
 	Jsonb *order;
+	Jsonb *strays;
+	char *direction;
 	int n;
 
 	if (notebook->ledger.config_epoch != nj->job->lane->config_epoch)
@@ -129,6 +146,20 @@ load_notebook(NotionJob *nj)
 
 	metadata = parse_object(notebook->ledger.metadata);
 	rmsync_notion_load_orphans(nj, rmsync_json_get(metadata, "orphans", NULL));
+	nj->adopting = rmsync_notion_is_adoption(notebook->ledger.intent);
+	direction = rmsync_json_get_string(metadata, "page_order", NULL);
+	nj->own_order = direction != NULL;
+	nj->newest_first = direction ? strcmp(direction, "newest_first") == 0
+								 : nj->config.newest_first;
+	nj->head = rmsync_json_get_string(metadata, "head", NULL);
+	strays = rmsync_json_get(metadata, "strays", NULL);
+	for (int i = 0; i < rmsync_json_array_length(strays); i++)
+	{
+		char *id = rmsync_json_as_string(rmsync_json_element(strays, i));
+
+		if (id != NULL)
+			rmsync_notion_add_stray(nj, id);
+	}
 	(void) rmsync_notion_load_heading(nj, rmsync_json_get(metadata, "heading",
 														  NULL));
 	order = rmsync_json_get(metadata, "order", NULL);
@@ -226,8 +257,7 @@ load_page_slots(NotionJob *nj)
 
 	for (int i = 0; i < npages; i++)
 	{
-		RmsyncSibling *page =
-			&pages[nj->config.newest_first ? npages - 1 - i : i];
+		RmsyncSibling *page = &pages[nj->newest_first ? npages - 1 - i : i];
 
 		add_sibling(nj, page);
 		for (int k = 0; k < nhighlights; k++)
@@ -251,13 +281,17 @@ load_page_slots(NotionJob *nj)
 /*
  * One slot for every live page and note, in display order.
  */
-static void
-load_slots(NotionJob *nj)
+void
+rmsync_notion_load_slots(NotionJob *nj)
 {
+	MemoryContext old = MemoryContextSwitchTo(nj->job->cxt);
 	int max = nj->job->nsiblings + nj->npages + 1;
 	int ntodos;
 	RmsyncSibling *todos = siblings_of(nj, RMSYNC_TODO, &ntodos);
 
+	for (int i = 0; i < nj->npages; i++)
+		nj->pages[i].slot = -1;
+	nj->nslots = 0;
 	nj->slots = palloc0(sizeof(NotionSlot) * max);
 	nj->by_id = palloc(sizeof(int) * max);
 	load_page_slots(nj);
@@ -275,8 +309,12 @@ load_slots(NotionJob *nj)
 	add_unlisted(nj, RMSYNC_TODO);
 
 	for (int i = 0; i < nj->nslots; i++)
+	{
 		nj->by_id[i] = i;
+		nj->slots[i].stray = rmsync_notion_is_stray(nj, nj->slots[i].key);
+	}
 	qsort_arg(nj->by_id, nj->nslots, sizeof(int), compare_slots, nj->slots);
+	MemoryContextSwitchTo(old);
 }
 
 NotionSlot *
@@ -349,10 +387,10 @@ rmsync_notion_load(NotionJob *nj)
 	}
 	if (nj->heading != NULL)
 		load_page(nj, &nj->pages[nj->npages++], nj->heading);
-	load_slots(nj);
+	rmsync_notion_load_slots(nj);
 
 	/* a toggle is an anchor only if we know that it stands in this page */
-	if (nj->notebook->ledger.external_id == NULL)
+	if (nj->notebook->ledger.external_id == NULL && !nj->adopting)
 	{
 		for (int i = 0; i < nj->nslots; i++)
 			nj->slots[i].block_id = NULL;
@@ -427,6 +465,7 @@ rmsync_notion_plan(NotionJob *nj)
 		nj->pages[i].action = plan_page(&nj->pages[i]);
 	}
 	rmsync_notion_mark_kept(nj);
+	rmsync_notion_mark_strays(nj);
 	for (int i = 0; i < nj->npages; i++)
 	{
 		NotionPage *page = &nj->pages[i];
@@ -434,7 +473,8 @@ rmsync_notion_plan(NotionJob *nj)
 		/* in the wrong place */
 		if ((page->action == NOTION_PLAN_RETITLE ||
 			 page->action == NOTION_PLAN_NONE) &&
-			page->slot >= 0 && !nj->slots[page->slot].kept)
+			page->slot >= 0 && !nj->slots[page->slot].kept &&
+			!nj->slots[page->slot].stray)
 			page->action = NOTION_PLAN_WRITE;
 		if (page->action == NOTION_PLAN_RETITLE)
 			rmsync_notion_doubt(nj, page->item, page->item->type != RMSYNC_PAGE);
@@ -470,7 +510,7 @@ rmsync_notion_has_writes(NotionJob *nj)
 bool
 rmsync_notion_idle(NotionJob *nj)
 {
-	if (nj->deletes != NIL || !nj->notebook->present)
+	if (nj->deletes != NIL || !nj->notebook->present || nj->adopting)
 		return false;
 	for (int i = 0; i < nj->npages; i++)
 	{
@@ -488,7 +528,7 @@ rmsync_notion_idle(NotionJob *nj)
 bool
 rmsync_notion_must_list(NotionJob *nj)
 {
-	if (nj->adopted)
+	if (nj->adopted || nj->adopting)
 		return true;
 	for (int i = 0; i < nj->npages; i++)
 	{
@@ -509,10 +549,12 @@ rmsync_notion_forget_all(NotionJob *nj)
 
 		if (page->item->outcome != RMSYNC_OUT_NONE)
 			continue;
-		reset_ledger(nj, page->item);
 		page->unknown = page->synced = false;
 		page->partial = NULL;
-		page->deletes = 0;
+		if (page->moved)
+			rmsync_notion_set_intent(nj, page->item, NULL);
+		else
+			reset_ledger(nj, page->item);
 	}
 	for (int i = 0; i < nj->nslots; i++)
 	{
@@ -523,8 +565,15 @@ rmsync_notion_forget_all(NotionJob *nj)
 			slot->sibling->lost = true;
 		slot->block_id = NULL;
 	}
-	nj->deletes = NIL;
+
+	/*
+	 * What is to be deleted may stand in another notebook's page; if not, it
+	 * is gone, which is as good.
+	 */
 	nj->orphans = NIL;
+	nj->strays = NIL;
+	nj->head = NULL;
+	nj->adopting = nj->own_order = false;
 	nj->norder = 0;
 	nj->order_known = true;
 	nj->planned = false;

@@ -33,7 +33,8 @@ static const NotionRoleInfo roles[NOTION_ROLES] = {
 	[NOTION_STATUS] = { "status", "Status", "select",
 						"{\"select\":{\"options\":[{\"name\":\"Synced\",\"color\":\"green\"},"
 						"{\"name\":\"Pending\",\"color\":\"yellow\"},"
-						"{\"name\":\"Error\",\"color\":\"red\"}]}}" }
+						"{\"name\":\"Error\",\"color\":\"red\"}]}}" },
+	[NOTION_HOST_UUID] = { "host_uuid", "UUID", "rich_text", NULL }
 };
 
 /*
@@ -183,6 +184,7 @@ notebook_properties(NotionJob *nj, StringInfo buf)
 
 	rmsync_notion_text_property(nj, buf, NOTION_TITLE,
 								named ? src->title : "Untitled");
+	rmsync_notion_text_property(nj, buf, NOTION_HOST_UUID, nj->notebook->id);
 	rmsync_notion_text_property(nj, buf, NOTION_PATH, src->path);
 	add_tags(nj, buf);
 	rmsync_notion_raw_property(nj, buf, NOTION_PAGES, psprintf("%d", pages));

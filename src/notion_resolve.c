@@ -92,6 +92,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	read_marker(nj, block, child);
+	rmsync_notion_read_host_title(block, child);
 	child->key = rmsync_notion_keep(nj, child->key);
 	child->rm = rmsync_notion_keep(nj, child->rm);
 }
@@ -154,6 +155,7 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "op", "append");
+	rmsync_json_field(&buf, "notebook", nj->notebook->id);
 	rmsync_json_field(&buf, "rm", rmsync_json_get_string(intent, "rm", NULL));
 	rmsync_json_field(&buf, "prev", rmsync_json_get_string(intent, "prev", NULL));
 	rmsync_json_field(&buf, "hash", rmsync_json_get_string(intent, "hash", NULL));
@@ -287,6 +289,13 @@ listed(NotionJob *nj)
 {
 	bool again = settle_unknown(nj);
 
+	if (nj->adopting || nj->adopted)
+	{
+		rmsync_notion_adopt_children(nj);
+		settle_missing(nj);
+	}
+	if (nj->adopting || nj->head != NULL)
+		rmsync_notion_find_head(nj);
 	for (int i = 0; i < nj->nchildren; i++)
 	{
 		NotionChild *child = &nj->children[i];
@@ -301,6 +310,8 @@ listed(NotionJob *nj)
 	}
 	rmsync_notion_delete_orphans(nj);
 	settle_missing(nj);
+	if (nj->adopting)
+		rmsync_notion_adopt_done(nj);
 	rmsync_notion_notebook_meta(nj);
 
 	nj->adopted = false;

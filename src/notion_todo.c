@@ -35,7 +35,7 @@ static const NotionRoleInfo roles[NOTION_TODO_ROLES] = {
 	[NOTION_ID] = { "id", "rmirror ID", "rich_text", "{\"rich_text\":{}}" },
 	[NOTION_TODO_COMPLETED] = { "completed", "Completed", "checkbox",
 								"{\"checkbox\":{}}" },
-	[NOTION_TODO_STATUS] = { "status", "Status", "status", NULL },
+	[NOTION_TODO_STATUS] = { "status", "Status", "status", NULL, true },
 	[NOTION_TODO_WORKFLOW] = { "workflow", "Workflow", "select",
 							   "{\"select\":{\"options\":[{\"name\":\"Not started\",\"color\":\"default\"},"
 							   "{\"name\":\"In progress\",\"color\":\"blue\"},"

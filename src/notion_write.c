@@ -201,6 +201,7 @@ set_append_intent(NotionJob *nj, NotionPage *page, const char *partial)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "op", "append");
+	rmsync_json_field(&buf, "notebook", nj->notebook->id);
 	rmsync_json_field(&buf, "rm", page->rm);
 	rmsync_json_field(&buf, "prev", item->ledger.external_id);
 	rmsync_json_field(&buf, "hash", item->content_hash);
@@ -238,6 +239,11 @@ rmsync_notion_batch(NotionJob *nj)
 	{
 		position.kind = NOTION_AFTER;
 		position.after_id = rmsync_notion_slot(nj, nj->anchor)->block_id;
+	}
+	else if (nj->at_start && nj->head != NULL)
+	{
+		position.kind = NOTION_AFTER;
+		position.after_id = nj->head;
 	}
 	else if (nj->at_start)
 		position.kind = NOTION_AT_START;
@@ -296,9 +302,14 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	rmsync_notion_delete_later(nj, old, page);
 	rmsync_notion_page_meta(nj, item);
 	if (page->slot >= 0)
+	{
 		nj->slots[page->slot].block_id = ledger->external_id;
+		nj->slots[page->slot].stray = false;
+	}
+	rmsync_notion_drop_stray(nj, page->key);
 
 	rmsync_notion_changed(nj, item);
+	page->moved = false;
 	page->partial = NULL;
 	page->action = NOTION_PLAN_NONE;
 }
@@ -342,7 +353,8 @@ append_invalid(NotionJob *nj)
 
 	rmsync_notion_batch_rejected(nj);
 	nj->state = NOTION_WORK;
-	if (nj->anchor != NULL && !nj->relisted &&
+	if ((nj->anchor != NULL || (nj->at_start && nj->head != NULL)) &&
+		!nj->relisted &&
 		strncmp(nj->error, about_content, strlen(about_content)) != 0)
 	{
 		nj->relisted = true;

@@ -13,6 +13,7 @@
  *	notion_todo.c		the row that a to-do becomes, and its columns
  *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
+ *	notion_adopt.c		taking over what the host's own sync has delivered
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
  *	notion_page.c		the toggles that the pages become
@@ -55,6 +56,7 @@ typedef enum NotionRole
 	NOTION_MODIFIED,
 	NOTION_SYNCED,
 	NOTION_STATUS,
+	NOTION_HOST_UUID,			/* of the host's own sync; never added */
 	NOTION_ROLES
 } NotionRole;
 
@@ -118,6 +120,7 @@ typedef struct NotionRoleInfo
 	const char *name;			/* of the column; NULL = any of its type */
 	const char *type;
 	const char *schema;			/* to add it; NULL = never added */
+	bool		any;			/* without one of the name, any of its type */
 } NotionRoleInfo;
 
 /*
@@ -188,6 +191,7 @@ typedef struct NotionPage
 	bool		unknown;		/* an append may have happened */
 	bool		moved;			/* its toggle is in another notebook's page */
 	bool		synced;			/* written in this job, old toggles remain */
+	char	   *former;			/* its toggle before the ledger was reset */
 	char	   *partial;		/* id of a toggle that is not complete */
 	char	   *failure;		/* item error, once the partial toggle is gone */
 	NotionBlock *toggle;		/* in the append under way */
@@ -203,6 +207,7 @@ typedef struct NotionSlot
 	NotionPage *page;			/* NULL = not due */
 	char	   *block_id;		/* its toggle, NULL = not at the target */
 	bool		kept;			/* the toggle stands where it should */
+	bool		stray;			/* it does not, and may: see notion_adopt.c */
 } NotionSlot;
 
 /* A block to be deleted.  Missing already is as good. */
@@ -225,6 +230,8 @@ typedef struct NotionChild
 	char	   *id;
 	char	   *key;			/* from the marker, NULL = not ours */
 	char	   *rm;
+	int			host_number;	/* in a title of the host's, 0 = none */
+	char		host_hash[9];
 	bool		outdated;		/* of a type that was configured before */
 } NotionChild;
 
@@ -262,7 +269,7 @@ typedef enum NotionState
 
 	/* notion_page.c */
 	NOTION_WORK,				/* -> DELETE, RETITLE, APPEND, PROPERTIES,
-								 * FINISH */
+								 * NOTEBOOK, FINISH */
 	NOTION_DELETE,				/* DELETE block -> WORK */
 	NOTION_RETITLE,				/* PATCH block -> WORK */
 	NOTION_APPEND,				/* PATCH children of the page, its intents were
@@ -330,6 +337,14 @@ typedef struct NotionJob
 	bool		adopted;		/* the page was found, not created: whatever
 								 * stands in it is ours */
 	bool		relisted;		/* once per job after a failed append */
+
+	/* notion_adopt.c */
+	bool		adopting;		/* the host's page: list it first */
+	bool		keep_order;		/* what stands out of line may stay there */
+	bool		newest_first;	/* order of this notebook */
+	bool		own_order;		/* and it is in the ledger */
+	List	   *strays;			/* char *: keys */
+	const char *head;			/* block before the toggles, NULL = none */
 
 	/* the append under way */
 	NotionPage **batch;
@@ -493,10 +508,32 @@ extern void rmsync_notion_resolve_response(NotionJob *nj,
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);
 
+/* ---- notion_adopt.c ---- */
+
+/* An intent says that the host's page is to be taken over. */
+extern bool rmsync_notion_is_adoption(const char *intent);
+extern void rmsync_notion_adopt_start(NotionJob *nj);
+extern void rmsync_notion_read_host_title(Jsonb *block, NotionChild *child);
+extern char *rmsync_notion_marker_of(NotionJob *nj, Jsonb *page);
+
+/* The page was listed: whose are its children?  And when that is settled. */
+extern void rmsync_notion_adopt_children(NotionJob *nj);
+extern void rmsync_notion_adopt_done(NotionJob *nj);
+extern void rmsync_notion_find_head(NotionJob *nj);
+
+/* Toggles that stand out of line and stay there; strings are copied. */
+extern bool rmsync_notion_is_stray(NotionJob *nj, const char *key);
+extern void rmsync_notion_add_stray(NotionJob *nj, const char *key);
+extern void rmsync_notion_drop_stray(NotionJob *nj, const char *key);
+extern void rmsync_notion_mark_strays(NotionJob *nj);
+
 /* ---- notion_plan.c ---- */
 
 /* Reads items, siblings and ledger entries. */
 extern void rmsync_notion_load(NotionJob *nj);
+
+/* Makes the slots, in display order. */
+extern void rmsync_notion_load_slots(NotionJob *nj);
 
 /* Decides what is to be done with every due page; needs no request. */
 extern void rmsync_notion_plan(NotionJob *nj);

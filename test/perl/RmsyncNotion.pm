@@ -392,8 +392,16 @@ sub page_problems
 		  . "\n  Notion: " . _excerpt($text, $expected)
 		  if $text ne $expected;
 	}
-	push @problems, "a live toggle of page $_, which is not there" foreach sort keys %toggles;
+	push @problems, "a live toggle of page $_, which is not there"
+	  foreach grep { !$self->{unread}{$_} } sort keys %toggles;
 
+	# A toggle is moved by writing its text anew: without one it stays.
+	if ($self->{unread})
+	{
+		@wanted = grep { $_->{ready} } @wanted;
+		my %ready = map { $_->{uuid} => 1 } @wanted;
+		@order = grep { $ready{$_} } @order;
+	}
 	my %there = map { $_ => 1 } @order;
 	my $is = join(' ', @order);
 	my $should = join(' ', grep { $there{$_} } map { $_->{uuid} } @wanted);

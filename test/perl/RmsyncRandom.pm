@@ -28,7 +28,7 @@ use parent 'RmsyncNotion';
 use Encode qw(encode_utf8 decode_utf8);
 use IPC::Open2 qw(open2);
 use JSON::PP;
-use List::Util qw(first sum);
+use List::Util qw(first min sum);
 use Storable qw(dclone);
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -220,17 +220,16 @@ sub page_text_sql
 	  . RmsyncNotion::quote($page->{text}) . ')';
 }
 
-# A new page: a row, at the end for now.  Pages are known by uuid, so that no
-# answer of the server is needed.
+# A new page: a row, without a place for now.
 sub page_sql
 {
 	my ($self, $book, $page) = @_;
-	my $n = $self->fresh;
 	my $text = RmsyncNotion::quote($page->{text});
+	my $status = defined $page->{text} ? 'completed' : 'not_synced';
 
-	$page->{uuid} = sprintf('dddddddd-0000-4000-8000-%012d', $n);
-	return "UPDATE pages SET page_uuid = '$page->{uuid}'
-		WHERE id = (SELECT test.add_page(max(id), 1000000 + $n, $text) FROM notebooks WHERE notebook_uuid = '$book->{uuid}')";
+	$page->{uuid} = sprintf('dddddddd-0000-4000-8000-%012d', $self->fresh);
+	return "INSERT INTO pages (notebook_id, page_uuid, ocr_status, ocr_text, created_at, updated_at)
+		SELECT max(id), '$page->{uuid}', '$status', $text, now(), now() FROM notebooks WHERE notebook_uuid = '$book->{uuid}'";
 }
 
 # What the host does.  Each answers what it is called, and SQL; nothing if it
@@ -291,10 +290,12 @@ my %host = (
 		my ($self) = @_;
 		my $book = $self->one_of(grep { @{ $_->{pages} } > 1 } $self->live_books) or return;
 		my $pages = $book->{pages};
-		my ($page) = splice(@$pages, $self->dice(scalar @$pages), 1);
+		my $from = $self->dice(scalar @$pages);
+		my ($page) = splice(@$pages, $from, 1);
 		my $to = $self->dice(@$pages + 1);
 		splice(@$pages, $to, 0, $page);
-		$book->{touched}++;
+		# Which of those it passed stay is not for us to say; all others do.
+		$self->touch($_) foreach @$pages[ $from < $to ? ($from .. $to) : ($to .. $from) ];
 		return ("page $page->{uuid} moves to $to in $book->{name}", $self->arrange_sql($book));
 	} ],
 	shuffle => [ 1, sub {
@@ -306,7 +307,7 @@ my %host = (
 			my $k = $self->dice($i + 1);
 			@$pages[ $i, $k ] = @$pages[ $k, $i ];
 		}
-		$book->{touched}++;
+		$self->touch($_) foreach @$pages;
 		return ("the pages of $book->{name} are shuffled", $self->arrange_sql($book));
 	} ],
 	transfer => [ 4, sub {
@@ -386,7 +387,6 @@ sub make_book
 		name => "Notebook $n",
 		pages => [],
 		out => [],
-		touched => 0,
 		lost => 0 };
 
 	push @{ $self->{books} }, $book;
@@ -456,11 +456,12 @@ sub add_comments
 				my $page = $page{ $uuid // '' } or next;
 				next if $self->{restored}{ $at->{id} } || $self->{restored}{ $toggle->{id} };
 				push @{ $self->{comments} },
-				  { id => $toggle->{id}, book => $book->{uuid}, in => $book->{touched}, lost => $book->{lost},
+				  { id => $toggle->{id}, book => $book->{uuid}, lost => $book->{lost},
 					page => $uuid, touched => $page->{touched} };
 			}
 		}
 	}
+	$self->{kept}{made} += @{ $self->{comments} };
 	$self->notion(map { { cmd => 'comment', id => $_->{id}, text => 'a comment' } } @{ $self->{comments} })
 	  if @{ $self->{comments} };
 	return;
@@ -780,10 +781,9 @@ sub losses
 		  || $book->{deleted}
 		  || $book->{gone}
 		  || $book->{lost} != $comment->{lost}
-		  || $book->{touched} != $comment->{in}
 		  || $page->{touched} != $comment->{touched}
 		  || $book->{dirty} && $forced;
-		$self->{kept}++;
+		$self->{kept}{comments}++;
 		push @lost, "a comment on page $page->{uuid} of $book->{name}, which was not touched, is lost"
 		  unless $there{ $comment->{id} };
 	}
@@ -791,7 +791,7 @@ sub losses
 	{
 		my $book = $books{ $block->{book} };
 		next if $book->{deleted} || $book->{gone} || $book->{lost} != $block->{lost} || $self->{restored}{ $block->{on} };
-		$self->{kept}++;
+		$self->{kept}{blocks}++;
 		push @lost, "\"$block->{text}\" in $book->{name} is lost"
 		  unless @{ $self->notion({ cmd => 'find', text => $block->{text} })->{ids} };
 	}
@@ -825,17 +825,42 @@ sub wrong_boxes
 	return @wrong;
 }
 
-# All that is wrong; first in notebooks that must be right by themselves, then in
-# all of them, when what users have done to our objects is made good.
+# The host's tables must hold what the test believes it wrote.
+sub beliefs
+{
+	my ($self) = @_;
+	my @wrong;
+
+	foreach my $book (map { @{ $self->source_of($_) } } @{ $self->{mine} })
+	{
+		my $mine = first { $_->{uuid} eq $book->{uuid} } $self->live_books;
+		my $is = join(' ', map { "$_->{uuid} " . ($_->{ready} ? $_->{text} : '-') } @{ $book->{pages} });
+		my $should = join(' ', map { "$_->{uuid} " . ($_->{blank} ? '-' : $_->{text} // '-') } @{ $mine->{pages} });
+		push @wrong, "the test is wrong about $book->{name}: it holds $is, not $should"
+		  if $is ne $should || $book->{name} ne $mine->{name};
+	}
+	return @wrong;
+}
+
+sub dirty
+{
+	my ($self) = @_;
+	return grep { $_->{dirty} } @{ $self->{books} };
+}
+
+# What is wrong in notebooks that must be right by themselves; what users have
+# done to our objects in the others is made good from now on.
 sub judge
 {
 	my ($self) = @_;
 	my @mine = @{ $self->{mine} };
-	my @dirty = grep { $_->{dirty} } @{ $self->{books} };
-	my @problems = $self->quiet;
+	my @dirty = $self->dirty;
+	my @problems = ($self->quiet, $self->beliefs);
 
 	return map { "not quiet: $_" } @problems if @problems;
 	$self->undo_restores;
+	$self->{unread} = { map { $_->{uuid} => 1 } grep { $_->{blank} || !defined $_->{text} }
+		  map { @{ $_->{pages} } } $self->live_books };
 	@problems = $self->losses;
 	foreach my $problem (map { $self->problems_of($_) } @mine)
 	{
@@ -843,20 +868,23 @@ sub judge
 		  unless grep { $problem =~ /notebook "\Q$_->{name}\E"|:notebook:$_->{uuid}/ } @dirty;
 	}
 	return map { "before the trigger: $_" } @problems if @problems;
-
-	if (@dirty)
+	foreach my $user (@mine)
 	{
-		my $uuids = join(',', map { "'$_->{uuid}'" } @dirty);
-		foreach my $user (@mine)
-		{
-			my $list = join(',', map { "'$_->{uuid}'" } grep { $_->{user} == $user } @dirty) or next;
-			$self->sql("SELECT rmsync_trigger('notion', notebook_uuids => ARRAY[$list], user_id => $user, force => true)");
-		}
-		@problems = $self->quiet;
-		return map { "not quiet after the trigger: $_" } @problems if @problems;
-		$self->undo_restores;
+		my $list = join(',', map { "'$_->{uuid}'" } grep { $_->{user} == $user } @dirty) or next;
+		$self->sql("SELECT rmsync_trigger('notion', notebook_uuids => ARRAY[$list], user_id => $user, force => true)");
 	}
-	return ((map { $self->all_problems_of($_), $self->wrong_boxes($_) } @mine), $self->losses(1));
+	return;
+}
+
+# ... and what is wrong when that has been done.
+sub judge_all
+{
+	my ($self) = @_;
+	my @problems = $self->quiet;
+
+	return map { "not quiet after the trigger: $_" } @problems if @problems;
+	$self->undo_restores;
+	return ((map { $self->all_problems_of($_), $self->wrong_boxes($_) } @{ $self->{mine} }), $self->losses(1));
 }
 
 # ------------------------------------------------------------------ lives
@@ -874,7 +902,7 @@ sub begin
 		log => [],
 		(map { $_ => [] } qw(books own comments trashed early)),
 		(map { $_ => {} } qw(restored off columns)),
-		kept => 0 },
+		kept => { comments => 0, blocks => 0, made => 0 } },
 	  ref $self;
 
 	$life->dice(1) foreach 1 .. 5;
@@ -907,14 +935,16 @@ sub step
 sub judged
 {
 	my ($self, $steps, $trouble) = @_;
-	my @problems = map { "half-way: $_" } @{ $self->{early} };
+	my @problems = map { "on the way: $_" } @{ $self->{early} };
 	push @problems, "the test itself: $trouble" if $trouble;
 
-	@problems = eval { $self->judge } unless @problems;
+	push @problems, @{ $self->{first} };
+	push @problems, eval { $self->judge_all } unless @problems;
 	push @problems, "the test itself: $@" if $@;
 	my @log = map { encode_utf8($_) } @{ $self->{log} };
+	$self->{shared}{kept}{$_} += $self->{kept}{$_} foreach qw(comments blocks);
 	note("seed $self->{seed}: ", scalar(map { $self->arrivals(user => "user$_") } @{ $self->{mine} }),
-		" requests, $self->{kept} comments and blocks of users kept");
+		" requests, $self->{kept}{comments} of $self->{kept}{made} comments were to be kept, $self->{kept}{blocks} blocks");
 	note($_) foreach @log;
 	ok(!@problems, "seed $self->{seed}, $steps steps: Notion equals the source");
 	if (@problems)
@@ -924,6 +954,15 @@ sub judged
 		diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
 	}
 	return !@problems;
+}
+
+# How many comments and blocks of users were seen where they had to be, the
+# smaller number of the two.
+sub kept
+{
+	my ($self) = @_;
+	my $kept = $self->{shared}{kept} // {};
+	return min($kept->{comments} // 0, $kept->{blocks} // 0);
 }
 
 sub switch_on
@@ -949,7 +988,7 @@ sub live
 		push @lives, $self->begin($_) foreach @seeds;
 		foreach my $step (1 .. $steps)
 		{
-			if ($step == 1 || $step == int($steps / 2))
+			if ($step % 50 == 1)
 			{
 				foreach my $life (@lives)
 				{
@@ -973,6 +1012,11 @@ sub live
 		$self->notion({ cmd => 'clear' });
 		$_->switch_on foreach @lives;
 	};
+	foreach my $life (@lives)
+	{
+		$life->{first} = [ eval { $life->judge } ];
+		push @{ $life->{first} }, "the test itself: $@" if $@;
+	}
 	my @failed = grep { !$_->judged($steps, $trouble) } @lives;
 	note(sprintf('seeds %s: lived %.0f s, judged %.0f s, %d crashes so far', join(' ', @seeds), $lived - $start,
 			time - $lived, $self->{shared}{crashes}));

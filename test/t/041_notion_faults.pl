@@ -215,6 +215,35 @@ $t->sql("SELECT rmsync_enable($book->{user}, 'notion')");
 $t->settled('shared again', user => $book->{user});
 $t->equal('shared again', $book->{user});
 
+# A page moves to another notebook while answers are lost, on and on; and to
+# one that is deleted before it got there.
+sub move_page
+{
+	my ($page, $to) = @_;
+	$t->sql("BEGIN; DELETE FROM notebook_pages WHERE page_id = $page; UPDATE pages SET notebook_id = $to->{id} WHERE id = $page;
+		INSERT INTO notebook_pages (notebook_id, page_id, page_number)
+		SELECT $to->{id}, $page, coalesce(max(page_number), 0) + 1 FROM notebook_pages WHERE notebook_id = $to->{id}; COMMIT");
+	return;
+}
+foreach my $fault (qw(commit_close commit_503 truncated_json close))
+{
+	$book = fresh(3);
+	my $to = $t->add_notebook($book->{user}, 'Another', ['its own']);
+	$t->settled("two notebooks, $fault", user => $book->{user});
+	my $rule = $t->notion({ fault => $fault, times => 2, match => { user => "user$book->{user}", %{ $requests{append} } } });
+	my $look = $t->notion({ fault => 'reject_503', times => 1, match => { user => "user$book->{user}", %{ $requests{list} } } });
+	move_page($book->{pages}[1], $to);
+	$t->settled("a page moves, $fault", user => $book->{user});
+	$t->equal("a page moves, $fault", $book->{user});
+	$t->notion({ cmd => 'clear', id => $_->{id} }) foreach $rule, $look;
+	$rule = $t->notion({ fault => 'rate_429', retry_after => 1, times => 1, match => { user => "user$book->{user}", %{ $requests{append} } } });
+	move_page($book->{pages}[0], $to);
+	wait_until(sub { (grep { $_->{id} == $rule->{id} } @{ $t->fake->get('/_rules')->{rules} })[0]{hits} }, 'another one is about to');
+	$t->sql("UPDATE notebooks SET deleted = true WHERE id = $to->{id}");
+	$t->settled("deleted with a page that moved in, $fault", user => $book->{user});
+	$t->equal("deleted with a page that moved in, $fault", $book->{user});
+}
+
 # The page is thrown away: what the source has comes back.
 foreach my $purge (0, 1)
 {
