@@ -37,6 +37,7 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.item_types = RMSYNC_TYPE_BIT(RMSYNC_TODO),
 	.granularity = RMSYNC_PER_ITEM,
 	.limits = { .requests_per_second = 1.0, .burst = 20, .jobs_per_lane = 3 },
+	.oauth = &rmsync_notion_oauth,
 	.learns = true,
 	.config_schema = rmsync_notion_todos_config_schema,
 	.check_config = todos_check_config,

@@ -429,6 +429,18 @@ $result = test(2, 'notion-todos');
 ok($result->{ok}, 'which works') or diag(explain($result));
 is_deeply($result->{columns_to_add}, [], 'and has every column');
 
+# either of the two renews the tokens, for both
+$t->settled('to-dos', user => 2);
+$t->notion({ cmd => 'revoke_token', user => 'user2' });
+ok(test(2, 'notion-todos')->{ok}, 'the to-dos\' connection renews the token');
+is(stored_pair(2), live_pair(2), 'for the notebooks, too');
+$t->notion({ cmd => 'revoke_token', user => 'user2' });
+$t->sql("SELECT test.add_todo($book2->{pages}[0], 'with a token that has ended')");
+$t->settled('renewed by the to-dos', user => 2);
+is(stored_pair(2, 'notion-todos'), live_pair(2), 'also when a worker meets its end');
+is($t->sql("SELECT count(*) FROM rmsync.sync_records WHERE user_id = 2 AND target_name = 'notion-todos' AND status = 'success'"), 1, 'and the to-do is there');
+is($t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = 2 AND kind = 'auth_failure'"), 1, 'nobody was told but of the grant that had ended');
+
 # ------------------------------------------------ who may, and what is seen
 
 $t->sql("CREATE ROLE app LOGIN; GRANT EXECUTE ON PROCEDURE rmsync_test_connection, rmsync_notion_refresh TO app;
