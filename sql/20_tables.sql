@@ -26,6 +26,7 @@ CREATE TABLE rmsync.integration_configs (
 	refresh_token_encrypted text,
 	token_expires_at timestamptz,
 	grant_id text,			-- OAuth: lanes of a user with the same one share their tokens
+	workspace_id text,		-- OAuth: where the grant is for, as far as the service said
 	item_types int NOT NULL,		-- bits: 1 notebook, 2 page, 4 todo, 8 highlight
 	granularity "char" NOT NULL,	-- 'i' item, 'n' notebook
 	state text NOT NULL DEFAULT 'active'

@@ -274,7 +274,7 @@ next_timeout(RmsyncEngine *engine)
 	{
 		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 
-		sooner(&timeout, rmsync_bucket_wait(&ejob->lane->bucket, now_us));
+		sooner(&timeout, ejob->deadline_us - now_us);
 	}
 	dlist_foreach(iter, &engine->delayed)
 	{

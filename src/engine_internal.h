@@ -42,11 +42,11 @@ typedef struct EngineJob
 	RmsyncLane *lane;
 	RmsyncHttpRequest request;
 	RmsyncHttpResponse response;	/* of the last request */
-	int64		deadline_us;	/* delayed until */
+	int64		deadline_us;	/* delayed until, or when its token comes */
 	int64		started_us;
 	int			db_errors;		/* how often recording it failed */
 	int			generation;		/* of the lane's credentials at its start */
-	bool		has_request;	/* planned, waiting for a token */
+	bool		put_off;		/* its lane was stopped before it could send */
 	bool		began;
 	int			record;			/* entries in the flight recorder */
 } EngineJob;
@@ -75,7 +75,7 @@ struct RmsyncEngine
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
 	dlist_head	started;		/* jobs started and not ended, all of them */
 	dlist_head	responded;
-	dlist_head	waiting;		/* for a token */
+	dlist_head	waiting;		/* for the token they have reserved */
 	dlist_head	delayed;
 	dlist_head	committing;
 	dlist_head	ended;

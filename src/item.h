@@ -212,6 +212,7 @@ typedef struct RmsyncJob
 	RmsyncFailure fail;
 	int			requests;		/* sent so far */
 	int			delay_ms;		/* of the last RMSYNC_STEP_DELAY */
+	bool		workspace_limited;	/* RMSYNC_FAIL_RATE is the workspace's */
 } RmsyncJob;
 
 /* SQL spelling of the item types, and back; -1 if unrecognized. */

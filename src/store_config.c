@@ -34,7 +34,7 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
 		" ELSE 0 END, total_items_synced, access_token_encrypted,"
 		" refresh_token_encrypted, grant_id, " CREDENTIALS ","
-		" coalesce(remote ->> 'stale' = 'true', false)"
+		" coalesce(remote ->> 'stale' = 'true', false), workspace_id"
 		" FROM rmsync.integration_configs WHERE id = $1",
 		1,
 		{ INT8OID }
@@ -63,6 +63,7 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	row->grant_id = rmsync_spi_text(cxt, 0, 14);
 	row->credentials = rmsync_spi_text(cxt, 0, 15);
 	row->stale = rmsync_spi_bool(0, 16);
+	row->workspace_id = rmsync_spi_text(cxt, 0, 17);
 	return true;
 }
 
@@ -251,7 +252,7 @@ rmsync_store_lane_swap(int64 lane_id, const char *credentials)
 							   /* a backup has a token of its own */
 							   " access_token_encrypted = NULL,"
 							   " refresh_token_encrypted = NULL,"
-							   " grant_id = NULL,"
+							   " grant_id = NULL, workspace_id = NULL,"
 							   " updated_at = pg_catalog.now()"
 							   " WHERE id = $1 AND " CREDENTIALS " = $2"
 							   " AND backup_config_encrypted IS NOT NULL",
