@@ -70,6 +70,11 @@ struct RmsyncEngine
 	bool		instance_ok;
 	bool		key_ok;			/* there is a master key */
 	bool		others;			/* other processes got work from us */
+	bool		taken_in;		/* new versions were given, maybe not durable */
+	bool		look_for_suspects;
+	int64		again_us;		/* the database was left to another process: try
+								 * again then; 0 = it was not */
+	bool		woken_again;	/* and then take in */
 	HTAB	   *lanes;
 	HTAB	   *claims;
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
@@ -121,6 +126,7 @@ extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
 								bool *others);
 extern void rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob,
 								int64 now_us);
+extern bool rmsync_engine_links_wanted(RmsyncEngine *engine);
 extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
 
 /* engine_load.c */

@@ -332,6 +332,30 @@ can_record(const RmsyncEngine *engine, RmsyncLane *lane)
 }
 
 /*
+ * Is there a slot for a job of this lane?  A quarter of them is kept for lanes
+ * that have nothing under way and are not in trouble, half of that for targets
+ * with nothing under way: so one lane, or one service that does not answer,
+ * cannot take them all.
+ */
+static bool
+has_slot(const RmsyncEngine *engine, const RmsyncLane *lane)
+{
+	int free = rmsync_max_in_flight - engine->in_flight;
+	int kept = rmsync_max_in_flight / 4;
+
+	if (lane->in_flight > 0 || lane->fail_streak > 0)
+		return free > kept;
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		const RmsyncLease *lease = &engine->leases[i];
+
+		if (lease->held && lease != lane->lease && lane->lease->in_flight > 0)
+			return free > kept / 2;
+	}
+	return free > 0;
+}
+
+/*
  * Starts buffered jobs, one per lane and round, so that a user with much work
  * does not delay one with little.  While a suspect waits to run alone, or does,
  * nothing else starts.
@@ -363,7 +387,7 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);
 			if (lane->buffered == 0 || lane->in_flight >= limit ||
-				lane->troubled > 0 || engine->in_flight >= rmsync_max_in_flight ||
+				lane->troubled > 0 || !has_slot(engine, lane) ||
 				rmsync_lane_wait(lane, now_us) > 0 || !can_record(engine, lane))
 				continue;
 			/*

@@ -112,6 +112,14 @@ extern int	rmsync_store_suspects(MemoryContext cxt, int64 lane_id,
 								  bool by_notebook, int limit,
 								  RmsyncQueueRow **rows);
 
+/*
+ * To be called before the queue's rows are written, so that processes cannot
+ * wait for each other's rows in a circle.  "all": also rows of lanes that are
+ * not ours; then nobody else is at them until the transaction ends.  False if
+ * somebody is: then nothing may be written.
+ */
+extern bool rmsync_store_lock_queue(bool all);
+
 /* Until the transaction ends nobody else deals with crashes. */
 extern void rmsync_store_lock_crashes(void);
 

@@ -21,6 +21,11 @@
 /* First key of our advisory locks: "rmsy" in ASCII. */
 #define LEASE_CLASS 0x726d7379
 
+/* The same of those on the queue, see rmsync_store_lock_queue. */
+#define QUEUE_CLASS 0x726d7378
+#define QUEUE_ROWS 1
+#define QUEUE_ALL 2
+
 #define CREDENTIALS \
 	"pg_catalog.concat_ws(' ', config_encrypted, access_token_encrypted)"
 
@@ -309,4 +314,26 @@ rmsync_store_unlease(const char *target_name)
 {
 	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_CLASS),
 						Int32GetDatum(lease_key(target_name)));
+}
+
+static bool
+queue_lock(PGFunction how, int key)
+{
+	return DatumGetBool(DirectFunctionCall2(how, Int32GetDatum(QUEUE_CLASS),
+											Int32GetDatum(key)));
+}
+
+bool
+rmsync_store_lock_queue(bool all)
+{
+	if (!all)
+		return queue_lock(pg_try_advisory_xact_lock_shared_int4, QUEUE_ROWS);
+
+	/* one at a time; that one waits until the others' short writes are done */
+	if (!queue_lock(pg_try_advisory_xact_lock_int4, QUEUE_ALL))
+		return false;
+	(void) DirectFunctionCall2(pg_advisory_xact_lock_int4,
+							   Int32GetDatum(QUEUE_CLASS),
+							   Int32GetDatum(QUEUE_ROWS));
+	return true;
 }
