@@ -162,6 +162,8 @@ BEGIN
 			priority = least(q.priority, excluded.priority),
 			status = CASE WHEN q.error_code = 'quarantined' THEN q.status ELSE 'pending' END,
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
+			series = CASE WHEN q.doubt THEN q.version ELSE q.series END,
+			doubt = false,
 			attempt = 0,
 			updated_at = now()
 		RETURNING q.lane_id

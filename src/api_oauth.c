@@ -54,7 +54,6 @@ configured_token(int64 user_id, const RmsyncTarget *target)
 	char *stored =
 		rmsync_store_lane_token(CurrentMemoryContext, user_id, target->name);
 	char *plain = stored ? rmsync_decrypt(user_id, stored) : NULL;
-	char *workspace;
 	char *token = NULL;
 	Jsonb *config;
 
@@ -62,7 +61,7 @@ configured_token(int64 user_id, const RmsyncTarget *target)
 		return NULL;
 	config = rmsync_json_parse(plain, strlen(plain));
 	if (config != NULL && target->credential != NULL)
-		token = target->credential(config, &workspace);
+		token = target->credential(config);
 	explicit_bzero(plain, strlen(plain));
 	if (config != NULL)
 		explicit_bzero(config, VARSIZE(config));
@@ -126,8 +125,8 @@ store_grant(int64 user_id, const char *target_name, Jsonb *response)
 	access = rmsync_encrypt(user_id, tokens.access_token);
 	if (tokens.refresh_token != NULL)
 		refresh = rmsync_encrypt(user_id, tokens.refresh_token);
-	n = same_token(user_id, rmsync_target_find(target_name), tokens.access_token,
-				   names);
+	n = same_token(user_id, rmsync_target_find(target_name),
+				   tokens.access_token, names);
 	rmsync_oauth_wipe(&tokens);
 
 	result = rmsync_store_oauth_grant(user_id, target_name, access, refresh,

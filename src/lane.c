@@ -144,20 +144,21 @@ set_limit_keys(RmsyncLane *lane, const RmsyncLaneRow *row)
 	char *credential = NULL;
 
 	if (target->credential != NULL)
-		credential = target->credential(lane->info.config, &workspace);
+		credential = target->credential(lane->info.config);
 	if (credential == NULL)
 		lane->limit_key =
 			rmsync_limit_key("lane", psprintf("%u/" INT64_FORMAT, MyDatabaseId,
 											  lane->lane_id));
 	else if (row->access != NULL && row->grant_id != NULL)
-		lane->limit_key =
-			rmsync_limit_key(psprintf("%s grant", target->service),
-							 row->grant_id);
+		lane->limit_key = rmsync_limit_key(psprintf("%s grant", target->service),
+										   row->grant_id);
 	else
 		lane->limit_key = rmsync_limit_key(target->service, credential);
 	wipe_text(credential);
 	if (row->workspace_id != NULL)
 		workspace = row->workspace_id;
+	else if (target->workspace != NULL)
+		workspace = target->workspace(lane->info.config);
 	lane->workspace_key =
 		workspace == NULL
 			? 0
@@ -328,9 +329,8 @@ void
 rmsync_lane_limited(RmsyncLane *lane, bool workspace, int64 until_us, int64 now_us)
 {
 	lane->blocked_until_us = Max(lane->blocked_until_us, until_us);
-	rmsync_limit_close(workspace && lane->workspace_key != 0
-						   ? lane->workspace_key
-						   : lane->limit_key,
+	rmsync_limit_close(workspace && lane->workspace_key != 0 ? lane->workspace_key
+															 : lane->limit_key,
 					   until_us, now_us);
 }
 

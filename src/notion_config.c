@@ -30,8 +30,8 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 #define SHARED_KEYS \
 	"api_token", "access_token", "notion_token", "database_id", \
 		"data_source_id", "base_url", "app_url", "resolve_delays_ms", \
-		"requests_per_minute", "workspace_id", "workspace_name", "database_title", \
-		"available_properties", "verify_ssl"
+		"requests_per_minute", "workspace_id", "workspace_name", \
+		"database_title", "available_properties", "verify_ssl"
 
 const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
 												  "page_title", "highlights",
@@ -349,21 +349,24 @@ rmsync_notion_wanted_types(Jsonb *json)
 	return types;
 }
 
-/*
- * The token by which Notion counts requests; the host's configurations say
- * whose workspace it is for.
- */
+/* The token by which Notion counts requests. */
 char *
-rmsync_notion_credential(Jsonb *json, char **workspace)
+rmsync_notion_credential(Jsonb *json)
 {
 	static const char *const keys[] = { "api_token", "access_token",
 										"notion_token" };
 	char *token = NULL;
 
-	*workspace = rmsync_json_get_string(json, "workspace_id", NULL);
 	for (int i = 0; token == NULL && i < lengthof(keys); i++)
 		token = rmsync_json_get_string(json, keys[i], NULL);
 	return token;
+}
+
+/* The host's configurations say which workspace the token is for. */
+char *
+rmsync_notion_workspace(Jsonb *json)
+{
+	return rmsync_json_get_string(json, "workspace_id", NULL);
 }
 
 /* A plan may allow more; nothing Notion answers says how much. */

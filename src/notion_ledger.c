@@ -10,17 +10,13 @@
  *				metadata = {"notion_page_id", "notion_block_id",
  *					"parent_type": "toggle_block" or the like, "stale":
  *					[toggles that are still to be deleted]}
- *				intent = {"op": "append", "notebook": whose page it went to, "rm":
- *					marker, "prev": old toggle,
- *					"hash", "place": what was sent, "whole": all in one
- *					request, "new": toggle that is not complete, "absent":
- *					how often it was looked for in vain}
- *	notebook	external_id = its page
- *				metadata = {"notion_page_id", "order": [keys as the blocks
- *					stand], "orphans": [[key, block]], "heading": {"id",
- *					"intent"} of the heading above the to-dos; if it was
- *					adopted "page_order", "head": block before the toggles,
- *					"strays": [keys]}
+ *				intent = {"op": "append", "notebook": whose page it went to,
+ *"rm": marker, "prev": old toggle, "hash", "place": what was sent, "whole": all
+ *in one request, "new": toggle that is not complete, "absent": how often it was
+ *looked for in vain} notebook	external_id = its page metadata =
+ *{"notion_page_id", "order": [keys as the blocks stand], "orphans": [[key,
+ *block]], "heading": {"id", "intent"} of the heading above the to-dos; if it
+ *was adopted "page_order", "head": block before the toggles, "strays": [keys]}
  *				intent = {"op": "create", "rm": marker, "tries": how often it
  *					was looked for in vain}, or {"op": "adopt"}: the page is
  *					to be looked at first, see notion_adopt.c

@@ -111,8 +111,8 @@ get_table(void)
 {
 	if (limit_table == NULL)
 	{
-		LimitTable *table = MemoryContextAlloc(TopMemoryContext,
-											   table_size(LIMIT_LOCAL_SETS));
+		LimitTable *table =
+			MemoryContextAlloc(TopMemoryContext, table_size(LIMIT_LOCAL_SETS));
 
 		table_init(table, LIMIT_LOCAL_SETS);
 		limit_table = table;
@@ -190,8 +190,8 @@ need_entry(LimitTable *table, LimitSet *set, uint64 key, RmsyncRate rate,
 							   old.rate > 0 ? Max(old.updated_us, now_us)
 											: empty_us);
 			if (old.rate > 0)
-				entry->bucket.tokens = Min(rmsync_bucket_tokens(&old, now_us),
-										   entry->bucket.burst);
+				entry->bucket.tokens =
+					Min(rmsync_bucket_tokens(&old, now_us), entry->bucket.burst);
 			entry->bucket.blocked_until_us = old.blocked_until_us;
 		}
 		return entry;
@@ -227,8 +227,9 @@ rmsync_limit_reserve(uint64 key, RmsyncRate rate, int64 now_us)
 	if (rate.rate <= 0)
 		return 0;
 	set = lock_set(table, key);
-	wait = rmsync_bucket_reserve(
-		&need_entry(table, set, key, rate, now_us)->bucket, now_us);
+	wait =
+		rmsync_bucket_reserve(&need_entry(table, set, key, rate, now_us)->bucket,
+							  now_us);
 	SpinLockRelease(&set->mutex);
 	return wait;
 }
@@ -265,8 +266,8 @@ rmsync_limit_close(uint64 key, int64 until_us, int64 now_us)
 	LimitSet *set = lock_set(table, key);
 	uint64 latest = pg_atomic_read_u64(&table->closed_us);
 
-	rmsync_bucket_block(
-		&need_entry(table, set, key, unlimited, now_us)->bucket, until_us);
+	rmsync_bucket_block(&need_entry(table, set, key, unlimited, now_us)->bucket,
+						until_us);
 	SpinLockRelease(&set->mutex);
 	while (latest < (uint64) until_us &&
 		   !pg_atomic_compare_exchange_u64(&table->closed_us, &latest,

@@ -106,15 +106,17 @@ rmsync_store_oauth_access(MemoryContext cxt, int64 user_id,
 void
 rmsync_store_oauth_share(int64 user_id, const char *target_name, const char *from)
 {
-	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs c"
-							   " SET access_token_encrypted = f.access_token_encrypted,"
-							   " refresh_token_encrypted = f.refresh_token_encrypted,"
-							   " grant_id = f.grant_id, workspace_id = f.workspace_id"
-							   " FROM rmsync.integration_configs f"
-							   " WHERE c.user_id = $1 AND c.target_name = $2"
-							   " AND f.user_id = $1 AND f.target_name = $3",
-							   3,
-							   { INT8OID, TEXTOID, TEXTOID } };
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs c"
+		" SET access_token_encrypted = f.access_token_encrypted,"
+		" refresh_token_encrypted = f.refresh_token_encrypted,"
+		" grant_id = f.grant_id, workspace_id = f.workspace_id"
+		" FROM rmsync.integration_configs f"
+		" WHERE c.user_id = $1 AND c.target_name = $2"
+		" AND f.user_id = $1 AND f.target_name = $3",
+		3,
+		{ INT8OID, TEXTOID, TEXTOID }
+	};
 	Datum values[3];
 
 	values[0] = Int64GetDatum(user_id);

@@ -257,6 +257,7 @@ read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 	row->forced = rmsync_spi_bool(i, 9);
 	row->created_at = (TimestampTz) rmsync_spi_int64(i, 10, 0);
 	row->suspect = rmsync_spi_int(i, 11, 0);
+	row->series = rmsync_spi_int64(i, 12, 0);
 	return true;
 }
 
@@ -278,7 +279,7 @@ refuse_row(int64 queue_id)
 
 #define ROW_COLUMNS \
 	"id, item_type, item_id, notebook_uuid, version, seq, priority::int," \
-	" attempt, forced, created_at, suspect::int"
+	" attempt, forced, created_at, suspect::int, series"
 
 /* Reads all rows; false if one had to be refused: then ask again. */
 static bool

@@ -384,7 +384,8 @@ extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
 extern int	rmsync_notion_wanted_types(Jsonb *json);
 
 /* The lane's credential and limits, see RmsyncTarget. */
-extern char *rmsync_notion_credential(Jsonb *json, char **workspace);
+extern char *rmsync_notion_credential(Jsonb *json);
+extern char *rmsync_notion_workspace(Jsonb *json);
 extern void rmsync_notion_lane_limits(Jsonb *json, const char *remote,
 									  RmsyncTargetLimits *limits);
 

@@ -35,6 +35,7 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.limits = { .requests_per_second = 2.7, .burst = 12, .jobs_per_lane = 3 },
 	.service = "notion",
 	.credential = rmsync_notion_credential,
+	.workspace = rmsync_notion_workspace,
 	.lane_limits = rmsync_notion_lane_limits,
 	.oauth = &rmsync_notion_oauth,
 	.learns = true,

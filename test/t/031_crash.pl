@@ -116,6 +116,40 @@ foreach my $round (1 .. 3)
 	settle($node, 2, 'it is made again');
 }
 
+# Changed and changed back, with a crash each time: the same is said again, and
+# must not look like a repetition.  Two pages, or one would be quarantined.
+sub kill_with
+{
+	my ($text) = @_;
+	my $pid;
+
+	wait_until(sub { (grep { ($_->{event}{data}{text} // '') eq $text } events($hook, 3)) > 0 }, "$text is sent");
+	wait_until(sub { ($pid) = worker_pids($node) }, 'there is a worker');
+	return sub {
+		wait_for($node, 'SELECT count(*) FROM rmsync.sync_intake', 0, "the change of $text is taken in");
+		signal_worker('KILL', $pid);
+		ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"), 'the worker is killed');
+	};
+}
+
+my $both = 'id IN (201, 202)';
+sql("UPDATE pages SET ocr_text = 'back and forth' WHERE $both");
+settle($node, 3, 'two pages');
+set_conf($node, 'rmsync.http_timeout' => '60s');
+rule($hook, 3, '/hang');
+sql("UPDATE pages SET ocr_text = 'there' WHERE $both");
+my $kill = kill_with('there');
+sql('UPDATE pages SET ocr_text = $$here$$ WHERE id = 201');
+$kill->();
+$kill = kill_with('here');
+sql('UPDATE pages SET ocr_text = $$there$$ WHERE id = 201');
+$kill->();
+$hook->post('/_control', { rules => [] });
+settle($node, 3, 'there again');
+my @there = grep { ($_->{event}{data}{text} // '') eq 'there' && $_->{event}{data}{item_id} eq sql('SELECT item_id FROM rmsync.source_page WHERE row_id = 201') } events($hook, 3);
+cmp_ok(scalar(@there), '>=', 2, 'the last word was said');
+isnt($there[-1]{headers}{'webhook-id'}, $there[0]{headers}{'webhook-id'}, 'and is not a repetition of the first');
+
 # The receiver has the last word.
 my (%last, %body_of, %id_of);
 my ($repeats, $strays, $unsigned) = (0, 0, 0);
