@@ -138,7 +138,6 @@ BEGIN
 	UPDATE rmsync.sync_queue q SET
 		suspect = CASE WHEN one_job THEN 2 ELSE greatest(q.suspect, 1) END,
 		crash_count = q.crash_count + certain::int,
-		doubt = true,
 		updated_at = now()
 	WHERE q.id = ANY (ids) AND q.status = 'pending';
 	SELECT * INTO culprit FROM rmsync.sync_queue q

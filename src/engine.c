@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -283,6 +284,9 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 		engine->due_dirty = false;
 	}
 	rmsync_store_flush();
+	/* the commit of a transaction that wrote nothing flushes nothing */
+	if (engine->taken_in)
+		(void) GetCurrentTransactionId();
 	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	engine->taken_in = engine->look_for_suspects = false;
