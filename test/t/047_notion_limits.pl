@@ -70,7 +70,7 @@ note(sprintf '%d requests in %.1f s, %d in the fullest minute', scalar(@all), $e
 is(refused(), 0, 'Notion refused nothing');
 cmp_ok(peak(60, @all), '<=', 0.97 * $per_minute + 6, 'no minute had more than is allowed');
 cmp_ok(@all, '>', 0.7 * $per_minute, 'it was enough to meet the limit');
-cmp_ok($elapsed, '<', @all / ($per_minute * 0.9 / 60) * 1.1 + 2, 'and what is allowed was used');
+cmp_ok($elapsed, '<', @all / ($per_minute * 0.9 / 60) * 1.5 + 10, 'and what is allowed was used');
 cmp_ok($t->sql('SELECT count(*) FROM rmsync.stat_worker WHERE requests > 50'), '==', 2, 'by two processes');
 $t->equal('first sync', 1);
 is($t->sql(q{SELECT count(*) FROM rmsync.sync_records WHERE target_name = 'notion-todos' AND status = 'success'}), 200, 'and 200 to-dos');
@@ -100,7 +100,7 @@ my $other = $t->add_notebook(2, 'Other', ['other page']);
 $t->connect(2);
 $t->settled('second user');
 my $since = $t->arrived;
-$t->notion({ fault => 'rate_429', retry_after => 4, match => { user => 'user1', path => '^/v1/pages/' }, times => 1 });
+$t->notion({ fault => 'rate_429', retry_after => 8, match => { user => 'user1', path => '^/v1/pages/' }, times => 1 });
 $t->sql("UPDATE todos SET completed = true WHERE id = (SELECT min(id) FROM todos)");
 wait_until(sub { grep { ($_->{status} // 0) == 429 } $t->arrivals(since => $since) }, 'one to-do is refused');
 $t->sql("SELECT test.complete_page((SELECT min(id) FROM pages), 'edited while nothing may be sent')");
@@ -108,11 +108,11 @@ $t->edit_page($other->{pages}[0], 'edited by somebody else');
 $t->settled('another token', user => 2);
 my ($refusal) = grep { ($_->{status} // 0) == 429 } $t->arrivals(since => $since);
 my ($first) = grep { $_->{user} eq 'user2' } $t->arrivals(since => $since);
-cmp_ok($first->{at} - $refusal->{at}, '<', 3.5, 'another token did not wait');
+cmp_ok($first->{at} - $refusal->{at}, '<', 7.5, 'another token did not wait');
 $t->settled('the same token');
 my @later = after_refusal($since, 1);
 cmp_ok(scalar(@later), '>=', 3, 'the same token went on, in both connections');
-cmp_ok($later[0], '>=', 3.9, 'when it was told to');
+cmp_ok($later[0], '>=', 7.9, 'when it was told to');
 
 # --------------------------------------------------------- two connections of a workspace
 
@@ -124,13 +124,13 @@ my %book = map { $_ => $t->add_notebook($_, "Book of $_", ["page of $_"]) } 3, 4
 $t->connect([ 3, 4 ], workspace_id => 'one workspace');
 $t->settled('two users of a workspace');
 
-foreach my $case ([ 'public_api_space_request_rate_limit', '>=', 3.9, 'waits' ], [ 'public_api_request_rate_limit', '<', 3.5, 'does not wait' ])
+foreach my $case ([ 'public_api_space_request_rate_limit', '>=', 7.9, 'waits' ], [ 'public_api_request_rate_limit', '<', 7.5, 'does not wait' ])
 {
 	my ($reason, $op, $limit, $what) = @$case;
 
 	$since = $t->arrived;
 	# the only request with its text
-	$t->notion({ fault => "rate_429:$reason", retry_after => 4, match => { body => "refused $reason" }, times => 1 });
+	$t->notion({ fault => "rate_429:$reason", retry_after => 8, match => { body => "refused $reason" }, times => 1 });
 	$t->edit_page($book{3}{pages}[0], "refused $reason");
 	wait_until(sub { grep { ($_->{status} // 0) == 429 } $t->arrivals(since => $since) }, "$reason: one is refused");
 	($refusal) = grep { ($_->{status} // 0) == 429 } $t->arrivals(since => $since);
@@ -180,7 +180,7 @@ $t->sql("SELECT test.complete_page((SELECT max(p.id) FROM pages p JOIN notebooks
 wait_until(sub { $t->arrived > $since }, 'the first request');
 ($first) = $t->arrivals(since => $since);
 note(sprintf 'commit to wire: %.0f ms with the start of a worker', 1000 * ($first->{at} - $start));
-cmp_ok($first->{at} - $start, '<', 3, 'at once');
+cmp_ok($first->{at} - $start, '<', 6, 'at once');
 
 $t->stop;
 done_testing();
