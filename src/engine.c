@@ -18,7 +18,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -199,14 +198,18 @@ try_again(RmsyncEngine *engine, bool woken, int64 now_us)
 /*
  * New work of all lanes, whoever serves them: the only transaction that may
  * touch rows of lanes that are not ours.  It is short, and alone at the queue:
- * rows are locked in any order.  It may be lost in a crash as long as the one
- * that follows is not durable, before which nothing is sent.
+ * rows are locked in any order.
+ *
+ * What is sent carries the versions given here: were they lost in a crash, it
+ * would be sent again as something new.  The one that follows may write
+ * nothing, and would not flush what this one has written.
  */
 static bool
 take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 {
 	RmsyncLaneList lanes;
 	bool others = false;
+	bool durable = engine->after_crash || engine->has_suspects;
 
 	rmsync_txn_begin("rmsync: taking in");
 	MemoryContextSwitchTo(engine->turn_cxt);
@@ -223,8 +226,7 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
 	if (woken || check)
-		engine->taken_in =
-			rmsync_engine_take_in(engine, now_us, &others) || engine->taken_in;
+		durable = rmsync_engine_take_in(engine, now_us, &others) || durable;
 	if (check)
 		rmsync_engine_check(engine, now_us, &others);
 	if (due_passed(engine))
@@ -235,7 +237,7 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 	}
 	if (check)
 		engine->look_for_suspects = true;
-	rmsync_txn_end(false);
+	rmsync_txn_end(durable);
 	engine->others = engine->others || others;
 	engine->woken_again = false;
 	return true;
@@ -260,11 +262,7 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 		try_again(engine, false, now_us);
 		return true;
 	}
-	/*
-	 * What is sent carries the versions given by a fold: were they lost in a
-	 * crash, it would be sent again as something new.
-	 */
-	durable = rmsync_engine_record(engine, now_us) || engine->taken_in;
+	durable = rmsync_engine_record(engine, now_us);
 	others = engine->others;
 	engine->others = false;
 	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
@@ -284,12 +282,9 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 		engine->due_dirty = false;
 	}
 	rmsync_store_flush();
-	/* the commit of a transaction that wrote nothing flushes nothing */
-	if (engine->taken_in)
-		(void) GetCurrentTransactionId();
 	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
-	engine->taken_in = engine->look_for_suspects = false;
+	engine->look_for_suspects = false;
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);

@@ -70,7 +70,6 @@ struct RmsyncEngine
 	bool		instance_ok;
 	bool		key_ok;			/* there is a master key */
 	bool		others;			/* other processes got work from us */
-	bool		taken_in;		/* new versions were given, maybe not durable */
 	bool		look_for_suspects;
 	int64		again_us;		/* the database was left to another process: try
 								 * again then; 0 = it was not */
