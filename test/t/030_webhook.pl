@@ -417,7 +417,8 @@ sub resident_kb
 }
 
 my $resident = resident_kb();
-set_conf($node, 'rmsync.http_timeout' => '1500ms');
+# the same worker to the end, however long the questions below take
+set_conf($node, 'rmsync.http_timeout' => '1500ms', 'rmsync.worker_idle_timeout' => '1h');
 sql('SELECT ' . join(', ', map { "test.add_user($_)" } sort keys %trouble));
 sql('SELECT ' . join(', ', map { "test.add_page(test.add_notebook($_, 'n$_', 'Notebook $_'), 1, 'troubled')" } sort keys %trouble));
 rule($hook, $_, $trouble{$_}, 2) foreach keys %trouble;
