@@ -103,14 +103,9 @@ converse(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *probe,
 	Exchange *exchange = MemoryContextAllocZero(engine->cxt, sizeof(Exchange));
 	MemoryContext cxt = AllocSetContextCreate(probe->cxt, "rmsync answer",
 											  ALLOCSET_DEFAULT_SIZES);
+	int64 now_us = rmsync_engine_now();
 
-	while (!rmsync_bucket_take(&lane->bucket, rmsync_engine_now()))
-	{
-		int64 now_us = rmsync_engine_now();
-
-		wait_until(engine,
-				   now_us + Max(rmsync_bucket_wait(&lane->bucket, now_us), 1000));
-	}
+	wait_until(engine, now_us + rmsync_lane_reserve(lane, now_us));
 	if (request->timeout_ms == 0 || request->timeout_ms > rmsync_http_timeout)
 		request->timeout_ms = rmsync_http_timeout;
 	probe->requests++;
