@@ -45,6 +45,7 @@ slot_weight(const NotionSlot *slot)
 			return WEIGHT_REWRITTEN;
 		case NOTION_PLAN_NONE:
 		case NOTION_PLAN_RETITLE:
+		case NOTION_PLAN_EDIT:
 			return WEIGHT_DUE;
 		default:
 			return WEIGHT_OTHER;

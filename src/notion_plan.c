@@ -128,6 +128,7 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 		reset_ledger(nj, item);
 		return;
 	}
+	rmsync_notion_load_shape(page, metadata);
 	load_leftovers(nj, page, metadata);
 }
 
@@ -437,7 +438,7 @@ plan_note(const NotionPage *page)
  * What is to be done with one page or note, apart from its place.
  */
 static NotionAction
-plan_page(const NotionPage *page)
+plan_page(NotionJob *nj, const NotionPage *page)
 {
 	const RmsyncItem *item = page->item;
 
@@ -451,9 +452,24 @@ plan_page(const NotionPage *page)
 		return plan_note(page);
 	if (!same_content(item) || item->forced)
 		return NOTION_PLAN_WRITE;
-	if (!same_placement(item))
+	if (!same_placement(item) && !rmsync_notion_title_stays(nj, page))
 		return NOTION_PLAN_RETITLE;
 	return NOTION_PLAN_NONE;
+}
+
+/*
+ * What is to be done with one page or note, as far as it can be told without
+ * the others.
+ */
+static NotionAction
+plan_alone(NotionJob *nj, NotionPage *page)
+{
+	NotionAction action = plan_page(nj, page);
+
+	if (action == NOTION_PLAN_WRITE && page->item->type == RMSYNC_PAGE &&
+		rmsync_notion_edit_worth(nj, page))
+		action = NOTION_PLAN_EDIT;
+	return action;
 }
 
 void
@@ -462,7 +478,7 @@ rmsync_notion_plan(NotionJob *nj)
 	for (int i = 0; i < nj->npages; i++)
 	{
 		rmsync_notion_claim_orphans(nj, &nj->pages[i]);
-		nj->pages[i].action = plan_page(&nj->pages[i]);
+		nj->pages[i].action = plan_alone(nj, &nj->pages[i]);
 	}
 	rmsync_notion_mark_kept(nj);
 	rmsync_notion_mark_strays(nj);
@@ -472,6 +488,7 @@ rmsync_notion_plan(NotionJob *nj)
 
 		/* in the wrong place */
 		if ((page->action == NOTION_PLAN_RETITLE ||
+			 page->action == NOTION_PLAN_EDIT ||
 			 page->action == NOTION_PLAN_NONE) &&
 			page->slot >= 0 && !nj->slots[page->slot].kept &&
 			!nj->slots[page->slot].stray)
@@ -501,7 +518,8 @@ rmsync_notion_has_writes(NotionJob *nj)
 {
 	for (int i = 0; i < nj->npages; i++)
 	{
-		if (nj->pages[i].unknown || plan_page(&nj->pages[i]) == NOTION_PLAN_WRITE)
+		if (nj->pages[i].unknown ||
+			plan_page(nj, &nj->pages[i]) == NOTION_PLAN_WRITE)
 			return true;
 	}
 	return false;
@@ -514,7 +532,7 @@ rmsync_notion_idle(NotionJob *nj)
 		return false;
 	for (int i = 0; i < nj->npages; i++)
 	{
-		NotionAction action = plan_page(&nj->pages[i]);
+		NotionAction action = plan_page(nj, &nj->pages[i]);
 
 		if (nj->pages[i].unknown || action == NOTION_PLAN_WRITE ||
 			action == NOTION_PLAN_RETITLE ||
@@ -551,6 +569,8 @@ rmsync_notion_forget_all(NotionJob *nj)
 			continue;
 		page->unknown = page->synced = false;
 		page->partial = NULL;
+		memset(&page->shape, 0, sizeof(page->shape));
+		page->next = NULL;
 		if (page->moved)
 			rmsync_notion_set_intent(nj, page->item, NULL);
 		else

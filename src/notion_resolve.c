@@ -125,6 +125,9 @@ append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
 	page->unknown = false;
 	if (rmsync_json_get_bool(intent, "whole", false) && page->item->present)
 	{
+		rmsync_notion_set_shape(nj, &page->sending,
+								rmsync_json_get_string(intent, "prints", NULL),
+								rmsync_json_get_string(intent, "title", NULL));
 		rmsync_notion_written(nj, page, child->id, hash ? hash : "",
 							  place ? place : "");
 		return;
@@ -133,6 +136,16 @@ append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
 	/* incomplete: away with it, the page is written anew */
 	page->partial = child->id;
 	rmsync_notion_delete_later(nj, child->id, page);
+}
+
+/* Appends a member as another object has it, if it has. */
+static void
+add_field(StringInfo buf, Jsonb *object, const char *key)
+{
+	char *value = rmsync_json_get_string(object, key, NULL);
+
+	if (value != NULL)
+		rmsync_json_field(buf, key, value);
 }
 
 /*
@@ -163,6 +176,8 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 					  rmsync_json_get_string(intent, "place", NULL));
 	rmsync_json_field_bool(&buf, "whole",
 						   rmsync_json_get_bool(intent, "whole", false));
+	add_field(&buf, intent, "prints");
+	add_field(&buf, intent, "title");
 	rmsync_json_field_int(&buf, "absent", absent);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_set_intent(nj, page->item, buf.data);
