@@ -51,6 +51,7 @@ OBJS = \
 	src/notion_align.o \
 	src/notion_api.o \
 	src/notion_blocks.o \
+	src/notion_compact.o \
 	src/notion_config.o \
 	src/notion_discover.o \
 	src/notion_edit.o \

@@ -16,7 +16,8 @@
  * added.  Before the first write the ledger says, in one commit, that the
  * toggle is in doubt, and what the edit may bring.  A job that finds it so,
  * after a crash or an answer that was lost, reads the toggle again and aligns
- * again; so nothing is sent twice, and no intents are needed.
+ * again; so nothing is sent twice, and no intents are needed.  An append that
+ * may have been lost is looked for twice before it is sent again, as all are.
  *
  * Whatever cannot be told for certain, or is no small change, is left to the
  * other way, a new toggle (notion_write.c).
@@ -121,7 +122,9 @@ listed(NotionJob *nj)
 {
 	NotionEdit *edit = nj->edit;
 	MemoryContext old = MemoryContextSwitchTo(nj->batch_cxt);
+	NotionPage *page = edit->page;
 	bool title = false;
+	bool append = false;
 
 	if (!rmsync_notion_edit_plan(nj, edit))
 	{
@@ -130,14 +133,23 @@ listed(NotionJob *nj)
 		return;
 	}
 	for (int i = 0; i < edit->nops; i++)
+	{
 		title = title || edit->ops[i].kind == EDIT_TITLE;
-	if (edit->nops > 0)
-		rmsync_notion_doubt_edit(nj, edit->page,
+		append = append || edit->ops[i].kind == EDIT_APPEND;
+	}
+	nj->state = NOTION_EDIT;
+	if (append && page->lost)
+	{
+		/* it is not there, and may still come: look once more */
+		rmsync_notion_set_lost(nj, page, false);
+		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
+	}
+	else if (edit->nops > 0)
+		rmsync_notion_doubt_edit(nj, page,
 								 rmsync_notion_prints_text(edit->wanted,
 														   edit->nwanted),
-								 title);
+								 title, append);
 	MemoryContextSwitchTo(old);
-	nj->state = NOTION_EDIT;
 }
 
 static void
@@ -231,12 +243,26 @@ op_request(NotionJob *nj, RmsyncHttpRequest *request)
 						   psprintf("/blocks/%s", op->id), op->body, op->len);
 }
 
+/* Are there appends left behind the one under way? */
+static bool
+more_appends(const NotionEdit *edit)
+{
+	for (int i = edit->at + 1; i < edit->nops; i++)
+	{
+		if (edit->ops[i].kind == EDIT_APPEND)
+			return true;
+	}
+	return false;
+}
+
 static void
 op_response(NotionJob *nj, NotionAnswer answer)
 {
 	NotionEdit *edit = nj->edit;
 	EditKind kind = edit->ops[edit->at].kind;
 
+	if (kind == EDIT_APPEND && answer != NOTION_UNKNOWN)
+		rmsync_notion_set_lost(nj, edit->page, more_appends(edit));
 	if (answer == NOTION_DONE || answer == NOTION_COMMITTED ||
 		(kind == EDIT_DELETE && answer == NOTION_GONE))
 		edit->at++;
@@ -278,6 +304,9 @@ rmsync_notion_edit_response(NotionJob *nj, const RmsyncHttpResponse *response)
 {
 	NotionAnswer answer = rmsync_notion_answer(nj, response);
 
+	if (answer == NOTION_STOPPED && nj->state == NOTION_EDIT &&
+		nj->edit->ops[nj->edit->at].kind == EDIT_APPEND)
+		rmsync_notion_set_lost(nj, nj->edit->page, false);
 	if (answer == NOTION_AGAIN || answer == NOTION_STOPPED)
 		return;
 	if (nj->state == NOTION_EDIT_LIST)

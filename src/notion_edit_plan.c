@@ -70,6 +70,7 @@ seems_small(NotionPage *page)
 		return false;
 	wanted = rmsync_notion_prints(first, &nwanted);
 	return nknown <= NOTION_MAX_PRINTS && nwanted <= NOTION_MAX_PRINTS &&
+		   nwanted - nknown <= NOTION_MAX_ARRAY &&
 		   rmsync_notion_align(rmsync_notion_as_known(known, nknown), nknown,
 							   wanted, nwanted, &cost) &&
 		   few_enough(&cost);
@@ -82,7 +83,8 @@ rmsync_notion_edit_worth(NotionJob *nj, NotionPage *page)
 	MemoryContext old;
 
 	if (page->item->ledger.external_id == NULL || page->item->forced ||
-		page->moved || page->partial != NULL || page->shape.prints == NULL)
+		page->moved || page->partial != NULL || page->shape.prints == NULL ||
+		page->shape.compact || rmsync_notion_is_compact(nj, page->item))
 		return false;
 	if (page->next != NULL)
 		return page->edit >= 0 && strlen(page->shape.prints) < MAX_DOUBT &&

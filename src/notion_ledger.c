@@ -11,7 +11,8 @@
  *					"parent_type": "toggle_block" or the like, "stale":
  *					[toggles that are still to be deleted], "prints": what
  *					stands in the toggle (notion_match.h), "next": and what an
- *					edit may have brought, "title": hash of its title}
+ *					edit may have brought, "lost": an append of it may be
+ *					under way, "title": hash of its title}
  *				intent = {"op": "append", "notebook": whose page it went to,
  *"rm": marker, "prev": old toggle, "hash", "place", "prints", "title": what was
  *sent, "whole": all in one request, "new": toggle that is not complete,
@@ -34,6 +35,9 @@
 #include "utils/memutils.h"
 
 #include "target_notion.h"
+
+/* "parent_type" of a page in the compact layout. */
+#define COMPACT_TYPE "paragraph_block"
 
 static void
 touch(NotionJob *nj, RmsyncItem *item)
@@ -119,6 +123,7 @@ void
 rmsync_notion_set_shape(NotionJob *nj, NotionShape *shape, const char *prints,
 						const char *title)
 {
+	shape->compact = false;
 	shape->prints = rmsync_notion_keep(nj, prints);
 	shape->title = rmsync_notion_keep(nj, title);
 }
@@ -154,12 +159,16 @@ void
 rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata)
 {
 	char *block = rmsync_json_get_string(metadata, "notion_block_id", NULL);
+	char *type;
 
 	if (!rmsync_notion_same_id(block, page->item->ledger.external_id))
 		return;
+	type = rmsync_json_get_string(metadata, "parent_type", NULL);
+	page->shape.compact = type != NULL && strcmp(type, COMPACT_TYPE) == 0;
 	page->shape.prints = rmsync_json_get_string(metadata, "prints", NULL);
 	page->shape.title = rmsync_json_get_string(metadata, "title", NULL);
 	page->next = rmsync_json_get_string(metadata, "next", NULL);
+	page->lost = rmsync_json_get_bool(metadata, "lost", false);
 }
 
 static void
@@ -171,6 +180,8 @@ append_shape(StringInfo buf, const NotionPage *page)
 		rmsync_json_field(buf, "prints", page->shape.prints);
 	if (page->next != NULL)
 		rmsync_json_field(buf, "next", page->next);
+	if (page->next != NULL && page->lost)
+		rmsync_json_field_bool(buf, "lost", true);
 	if (page->shape.title != NULL)
 		rmsync_json_field(buf, "title", page->shape.title);
 }
@@ -178,6 +189,7 @@ append_shape(StringInfo buf, const NotionPage *page)
 void
 rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 {
+	const NotionPage *page = item->plan;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -185,7 +197,10 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
 	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
 	rmsync_json_field(&buf, "parent_type",
-					  psprintf("%s_block", rmsync_notion_block_type(nj, item)));
+					  page != NULL && page->shape.compact
+						  ? COMPACT_TYPE
+						  : psprintf("%s_block",
+									 rmsync_notion_block_type(nj, item)));
 	append_shape(&buf, item->plan);
 	append_stale(nj, &buf, item);
 	appendStringInfoChar(&buf, '}');
@@ -299,7 +314,7 @@ rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content)
  */
 void
 rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page, const char *prints,
-						 bool title)
+						 bool title, bool append)
 {
 	RmsyncLedger *ledger = &page->item->ledger;
 
@@ -310,6 +325,7 @@ rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page, const char *prints,
 										 page->next),
 								page->shape.title);
 	page->next = rmsync_notion_keep(nj, prints);
+	page->lost = append;
 	ledger->content_hash[0] = '\0';
 	if (title)
 	{
@@ -319,6 +335,15 @@ rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page, const char *prints,
 	ledger->success = false;
 	rmsync_notion_page_meta(nj, page->item);
 	nj->commit = true;
+}
+
+void
+rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost)
+{
+	if (page->lost == lost)
+		return;
+	page->lost = lost;
+	rmsync_notion_page_meta(nj, page->item);
 }
 
 void

@@ -82,7 +82,8 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 static void
 retitle_request(NotionJob *nj, RmsyncHttpRequest *request)
 {
-	RmsyncItem *item = nj->retitle->item;
+	NotionPage *page = nj->retitle;
+	RmsyncItem *item = page->item;
 	char *rm = rmsync_notion_rm(nj, item);
 	StringInfoData buf;
 
@@ -91,12 +92,17 @@ retitle_request(NotionJob *nj, RmsyncHttpRequest *request)
 	{
 		char *title = rmsync_notion_title(nj, item);
 
-		rmsync_notion_set_shape(nj, &nj->retitle->sending,
-								nj->retitle->shape.prints,
+		rmsync_notion_set_shape(nj, &page->sending, page->shape.prints,
 								rmsync_notion_title_hash(title));
-		appendStringInfoString(&buf, "{\"toggle\":{\"rich_text\":");
-		rmsync_notion_rich_text(&buf, title, rmsync_notion_link(nj, item, rm),
-								RMSYNC_RUN_BOLD);
+		page->sending.compact = page->shape.compact;
+		appendStringInfo(&buf, "{\"%s\":{\"rich_text\":",
+						 page->shape.compact ? "paragraph" : "toggle");
+		if (page->shape.compact)
+			appendStringInfoString(&buf, rmsync_notion_compact_text(nj, item,
+																	title, rm));
+		else
+			rmsync_notion_rich_text(&buf, title, rmsync_notion_link(nj, item, rm),
+									RMSYNC_RUN_BOLD);
 		appendStringInfoString(&buf, "}}");
 	}
 	else

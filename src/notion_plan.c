@@ -401,7 +401,6 @@ rmsync_notion_load(NotionJob *nj)
 	rmsync_notion_delete_orphans(nj);
 }
 
-
 /* ---- planning ---- */
 
 static bool
@@ -417,10 +416,7 @@ same_placement(const RmsyncItem *item)
 	return strcmp(item->ledger.placement_hash, item->placement_hash) == 0;
 }
 
-/*
- * What is to be done with a note that shall be there, apart from its place.
- * To-dos do not say on which page they were written.
- */
+/* What is to be done with a note: to-dos do not say on which page they were. */
 static NotionAction
 plan_note(const NotionPage *page)
 {
@@ -450,17 +446,16 @@ plan_page(NotionJob *nj, const NotionPage *page)
 		return NOTION_PLAN_WAIT;
 	if (item->type != RMSYNC_PAGE)
 		return plan_note(page);
-	if (!same_content(item) || item->forced)
-		return NOTION_PLAN_WRITE;
-	if (!same_placement(item) && !rmsync_notion_title_stays(nj, page))
+	if (same_content(item) && !item->forced &&
+		(same_placement(item) || rmsync_notion_title_stays(nj, page)))
+		return NOTION_PLAN_NONE;
+	if (page->shape.compact && !page->moved ? rmsync_notion_is_compact(nj, item)
+											: same_content(item) && !item->forced)
 		return NOTION_PLAN_RETITLE;
-	return NOTION_PLAN_NONE;
+	return NOTION_PLAN_WRITE;
 }
 
-/*
- * What is to be done with one page or note, as far as it can be told without
- * the others.
- */
+/* The same, with changes in place told apart. */
 static NotionAction
 plan_alone(NotionJob *nj, NotionPage *page)
 {
@@ -494,7 +489,9 @@ rmsync_notion_plan(NotionJob *nj)
 			!nj->slots[page->slot].stray)
 			page->action = NOTION_PLAN_WRITE;
 		if (page->action == NOTION_PLAN_RETITLE)
-			rmsync_notion_doubt(nj, page->item, page->item->type != RMSYNC_PAGE);
+			rmsync_notion_doubt(nj, page->item,
+								page->item->type != RMSYNC_PAGE ||
+									page->shape.compact);
 		if (page->action == NOTION_PLAN_REMOVE)
 		{
 			if (page->item->ledger.external_id != NULL)
@@ -534,8 +531,10 @@ rmsync_notion_idle(NotionJob *nj)
 	{
 		NotionAction action = plan_page(nj, &nj->pages[i]);
 
+		/* with the same title, it may have to change places all the same */
 		if (nj->pages[i].unknown || action == NOTION_PLAN_WRITE ||
 			action == NOTION_PLAN_RETITLE ||
+			(action == NOTION_PLAN_NONE && !same_placement(nj->pages[i].item)) ||
 			(action == NOTION_PLAN_REMOVE &&
 			 nj->pages[i].item->ledger.external_id != NULL))
 			return false;

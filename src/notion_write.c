@@ -73,6 +73,7 @@ render_page(NotionJob *nj, NotionPage *page)
 	RmsyncItem *item = page->item;
 	const char *text = item->src.text ? item->src.text : "";
 	char *why = NULL;
+	char *title;
 	RmsyncDocument *doc;
 
 	page->toggle = NULL;
@@ -84,11 +85,22 @@ render_page(NotionJob *nj, NotionPage *page)
 		MemoryContextSwitchTo(old);
 		return true;
 	}
+	title = rmsync_notion_title(nj, item);
+	if (rmsync_notion_is_compact(nj, item))
+	{
+		page->toggle =
+			rmsync_notion_text_block("paragraph",
+									 rmsync_notion_compact_text(nj, item, title,
+																page->rm),
+									 "");
+		set_sending(nj, page, title);
+		page->sending.compact = true;
+		MemoryContextSwitchTo(old);
+		return true;
+	}
 	doc = rmsync_markdown_parse(text, strlen(text), &why);
 	if (doc != NULL)
 	{
-		char *title = rmsync_notion_title(nj, item);
-
 		page->toggle =
 			rmsync_notion_toggle(title, rmsync_notion_link(nj, item, page->rm),
 								 rmsync_notion_render(doc));
@@ -225,6 +237,8 @@ set_append_intent(NotionJob *nj, NotionPage *page, const char *partial)
 		rmsync_json_field(&buf, "prints", page->sending.prints);
 	if (page->sending.title != NULL)
 		rmsync_json_field(&buf, "title", page->sending.title);
+	if (page->sending.compact)
+		rmsync_json_field_bool(&buf, "compact", true);
 	if (partial != NULL)
 	{
 		rmsync_json_field(&buf, "new", partial);

@@ -19,6 +19,7 @@
  *	notion_page.c		the toggles that the pages become
  *	notion_edit.c		changing a toggle in place ...
  *	notion_edit_plan.c	... if it is worth while, and with which requests
+ *	notion_compact.c	pages of one block
  *	notion_title.c		what stands above a page's text
  *	notion_note.c		the blocks that highlights and to-dos become
  *	notion_link.c		keys and markers of all these blocks
@@ -92,6 +93,7 @@ typedef struct NotionConfig
 								 * for how its text begins */
 	const char *highlights;		/* block type, NULL = off */
 	bool		todos;			/* as blocks */
+	bool		compact;		/* a page is one block: see notion_compact.c */
 	bool		no_status;		/* to-dos: leave a status column alone */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
@@ -185,6 +187,7 @@ typedef enum NotionAction
 /* What is recorded of a page's block; all in the job's context. */
 typedef struct NotionShape
 {
+	bool		compact;		/* a paragraph, not a toggle */
 	const char *prints;			/* of what stands in it, NULL = not known */
 	const char *title;			/* hash of its title, NULL = not known */
 } NotionShape;
@@ -213,6 +216,7 @@ typedef struct NotionPage
 	NotionShape sending;		/* ... and will be, when it is written */
 	const char *next;			/* prints an edit may have brought already:
 								 * "shape" is in doubt; NULL = it is not */
+	bool		lost;			/* an append of that edit may be under way */
 	int			edit;			/* in place: 0 = not decided, 1 yes, -1 no */
 } NotionPage;
 
@@ -617,13 +621,16 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
 /*
  * The toggle of a page is about to be changed in place, into one with these
- * prints; "title": its title, too.
+ * prints; "title": its title, too; "append": blocks are added.
  */
 extern void rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page,
-									 const char *prints, bool title);
+									 const char *prints, bool title,
+									 bool append);
+/* Whether an append of the edit may be under way has changed. */
+extern void rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost);
 /* What stands in the page's toggle, if the metadata are about that one. */
 extern void rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata);
-/* Copies into the job's context. */
+/* Copies into the job's context; of a toggle. */
 extern void rmsync_notion_set_shape(NotionJob *nj, NotionShape *shape,
 									const char *prints, const char *title);
 /* Metadata of a page: its toggle, and others that are to be deleted. */
@@ -669,6 +676,15 @@ extern void rmsync_notion_edit_response(NotionJob *nj,
 
 /* Answer to a listing of the toggle, for a preview. */
 extern char *rmsync_notion_edit_imagine(NotionJob *nj);
+
+/* ---- notion_compact.c ---- */
+
+/* Is this page to be one paragraph? */
+extern bool rmsync_notion_is_compact(NotionJob *nj, const RmsyncItem *item);
+
+/* What it says, as a rich_text array; NULL if that is too much for one. */
+extern char *rmsync_notion_compact_text(NotionJob *nj, const RmsyncItem *item,
+										const char *title, const char *rm);
 
 /* ---- notion_title.c ---- */
 
