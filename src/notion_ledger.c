@@ -8,22 +8,30 @@
  *
  *	page		external_id = its toggle; highlight, to-do: its block
  *				metadata = {"notion_page_id", "notion_block_id",
- *					"parent_type": "toggle_block" or the like, "stale":
- *					[toggles that are still to be deleted], "prints": what
- *					stands in the toggle (notion_match.h), "next": and what an
- *					edit may have brought, "lost": an append of it may be
- *					under way, "title": hash of its title}
- *				intent = {"op": "append", "notebook": whose page it went to,
- *"rm": marker, "prev": old toggle, "hash", "place", "prints", "title": what was
- *sent, "whole": all in one request, "new": toggle that is not complete,
- *"absent": how often it was looked for in vain} notebook	external_id = its
- *page metadata = {"notion_page_id", "order": [keys as the blocks stand],
- *"orphans": [[key, block]], "heading": {"id", "intent"} of the heading above
- *the to-dos; if it was adopted "page_order", "head": block before the toggles,
+ *					"parent_type": "toggle_block" or the like,
+ *					"stale": [toggles that are still to be deleted],
+ *					"prints": what stands in it (notion_match.h),
+ *					"next": and what an edit may have brought,
+ *					"lost": an append of that may be under way,
+ *					"title": hash of its title}
+ *				intent = {"op": "append", "notebook": whose page it
+ *					went to, "rm": marker, "prev": old toggle,
+ *					"hash", "place", "prints", "title", "compact":
+ *					what was sent, "whole": all in one request,
+ *					"new": toggle that is not complete,
+ *					"absent": how often it was looked for in vain}
+ *	notebook	external_id = its page
+ *				metadata = {"notion_page_id",
+ *					"order": [keys as the blocks stand],
+ *					"orphans": [[key, block]],
+ *					"heading": {"id", "intent"} of the heading above
+ *					the to-dos; if it was adopted "page_order",
+ *					"head": block before the toggles,
  *					"strays": [keys]}
- *				intent = {"op": "create", "rm": marker, "tries": how often it
- *					was looked for in vain}, or {"op": "adopt"}: the page is
- *					to be looked at first, see notion_adopt.c
+ *				intent = {"op": "create", "rm": marker,
+ *					"tries": how often it was looked for in vain}, or
+ *					{"op": "adopt"}: the page is to be looked at
+ *					first, see notion_adopt.c
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.
