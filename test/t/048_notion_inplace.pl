@@ -204,6 +204,18 @@ $t->equal('number and text', 3);
 in_place('number and text', \@first, [ lines($numbers, 0) ], 5);
 is(($t->blocks_of($numbers))[0]{title}, '📄 Page 5', 'and its number is right');
 
+# A preview shows the same requests.
+$t->sql("SELECT rmsync_disable(3, 'notion')");
+$t->edit_page($numbers->{pages}[1], text_of('two 1', 'two two', 'and a half', map { "two $_" } 3 .. 5));
+is($t->sql("SELECT string_agg(method || ' ' || regexp_replace(url, '.*/v1/([a-z]+)/[^/?]+', '\\1'), ', ' ORDER BY step)
+	FROM rmsync_preview('notion', 3)"),
+	'GET blocks/children?page_size=100, PATCH blocks, PATCH blocks/children, PATCH pages', 'a preview shows an edit in place');
+$since = $t->arrived;
+$t->sql("SELECT rmsync_enable(3, 'notion')");
+$t->settled('as previewed');
+is(join(', ', map { $_->{method} } $t->arrivals(since => $since)), 'GET, PATCH, PATCH, PATCH', 'and that is what is sent');
+$t->equal('as previewed', 3);
+
 # ------------------------------------------------------ what cannot be done in place
 
 # Written by an older version, which recorded nothing of the blocks.
