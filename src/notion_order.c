@@ -10,7 +10,9 @@
  * written anew at the right one; which pages those are is decided by a
  * heaviest increasing subsequence: the toggles that stay are the largest set
  * that is in order already, where a toggle that has to be rewritten anyway
- * counts little and one that is not due counts much.
+ * counts little and one that is not due counts much.  A note never outweighs
+ * a page: its page may leave, and then the note goes to the end, not all
+ * pages before it.
  *
  * A page that is not due cannot be written in this job.  If it stands in the
  * wrong place, the engine is asked to queue it, and its toggle becomes an
@@ -28,6 +30,8 @@
 
 /* Weights of toggles that stay, see above. */
 #define WEIGHT_REWRITTEN 1
+#define WEIGHT_NOTE 2
+#define WEIGHT_NOTE_OTHER 3
 #define WEIGHT_DUE 1000
 #define WEIGHT_OTHER INT64CONST(100000000)
 
@@ -37,8 +41,11 @@
 static int64
 slot_weight(const NotionSlot *slot)
 {
+	bool note =
+		strncmp(slot->key, "h/", 2) == 0 || strncmp(slot->key, "t/", 2) == 0;
+
 	if (slot->page == NULL)
-		return WEIGHT_OTHER;
+		return note ? WEIGHT_NOTE_OTHER : WEIGHT_OTHER;
 	switch (slot->page->action)
 	{
 		case NOTION_PLAN_WRITE:
@@ -46,9 +53,9 @@ slot_weight(const NotionSlot *slot)
 		case NOTION_PLAN_NONE:
 		case NOTION_PLAN_RETITLE:
 		case NOTION_PLAN_EDIT:
-			return WEIGHT_DUE;
+			return note ? WEIGHT_NOTE : WEIGHT_DUE;
 		default:
-			return WEIGHT_OTHER;
+			return note ? WEIGHT_NOTE_OTHER : WEIGHT_OTHER;
 	}
 }
 

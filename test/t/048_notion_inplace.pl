@@ -209,7 +209,7 @@ $t->sql("SELECT rmsync_disable(3, 'notion')");
 $t->edit_page($numbers->{pages}[1], text_of('two 1', 'two two', 'and a half', map { "two $_" } 3 .. 5));
 is($t->sql("SELECT string_agg(method || ' ' || regexp_replace(url, '.*/v1/([a-z]+)/[^/?]+', '\\1'), ', ' ORDER BY step)
 	FROM rmsync_preview('notion', 3)"),
-	'GET blocks/children?page_size=100, PATCH blocks, PATCH blocks/children, PATCH pages', 'a preview shows an edit in place');
+	'GET blocks/children, PATCH blocks, PATCH blocks/children, PATCH pages', 'a preview shows an edit in place');
 $since = $t->arrived;
 $t->sql("SELECT rmsync_enable(3, 'notion')");
 $t->settled('as previewed');
