@@ -127,6 +127,10 @@ foreach my $case (@cases)
 	ok($case->{used} >= $case->{least}, "$case->{name}: not fewer than possible");
 }
 
+# The page that is new arrives before the others get their numbers.
+my ($numbered) = grep { $_->{name} =~ /in front of 100, titles with \{n\}/ } @cases;
+like(($t->arrivals(user => "user$numbered->{user}", since => $since))[0]{path}, qr{/children$}, 'what is new goes first');
+
 # What the README says of it.
 my $readme = slurp_file(test_file('../README.md'));
 foreach my $case (@cases)
