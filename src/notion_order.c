@@ -10,9 +10,7 @@
  * written anew at the right one; which pages those are is decided by a
  * heaviest increasing subsequence: the toggles that stay are the largest set
  * that is in order already, where a toggle that has to be rewritten anyway
- * counts little and one that is not due counts much.  A note never outweighs
- * a page: its page may leave, and then the note goes to the end, not all
- * pages before it.
+ * counts little and one that is not due counts much.
  *
  * A page that is not due cannot be written in this job.  If it stands in the
  * wrong place, the engine is asked to queue it, and its toggle becomes an
@@ -28,35 +26,37 @@
 
 #include "target_notion.h"
 
-/* Weights of toggles that stay, see above. */
+/*
+ * Weights of toggles that stay, see above.  All notes of a notebook together
+ * count less than one page: moving a note costs little, while a page takes its
+ * text, and what users wrote about it, along.
+ */
 #define WEIGHT_REWRITTEN 1
-#define WEIGHT_NOTE 2
-#define WEIGHT_NOTE_OTHER 3
-#define WEIGHT_DUE 1000
-#define WEIGHT_OTHER INT64CONST(100000000)
+#define WEIGHT_NOTE_DUE 10
+#define WEIGHT_NOTE 1000
+#define WEIGHT_DUE INT64CONST(100000000)
+#define WEIGHT_OTHER INT64CONST(100000000000000)
 
 
 /* ---- toggles that stay ---- */
 
+static bool
+is_page(const NotionSlot *slot)
+{
+	return slot->page != NULL ? slot->page->item->type == RMSYNC_PAGE
+							  : slot->sibling->type == RMSYNC_PAGE;
+}
+
 static int64
 slot_weight(const NotionSlot *slot)
 {
-	bool note =
-		strncmp(slot->key, "h/", 2) == 0 || strncmp(slot->key, "t/", 2) == 0;
-
-	if (slot->page == NULL)
-		return note ? WEIGHT_NOTE_OTHER : WEIGHT_OTHER;
-	switch (slot->page->action)
-	{
-		case NOTION_PLAN_WRITE:
-			return WEIGHT_REWRITTEN;
-		case NOTION_PLAN_NONE:
-		case NOTION_PLAN_RETITLE:
-		case NOTION_PLAN_EDIT:
-			return note ? WEIGHT_NOTE : WEIGHT_DUE;
-		default:
-			return note ? WEIGHT_NOTE_OTHER : WEIGHT_OTHER;
-	}
+	if (slot->page != NULL && slot->page->action == NOTION_PLAN_WRITE)
+		return WEIGHT_REWRITTEN;
+	if (slot->page != NULL && (slot->page->action == NOTION_PLAN_NONE ||
+							   slot->page->action == NOTION_PLAN_EDIT ||
+							   slot->page->action == NOTION_PLAN_RETITLE))
+		return is_page(slot) ? WEIGHT_DUE : WEIGHT_NOTE_DUE;
+	return is_page(slot) ? WEIGHT_OTHER : WEIGHT_NOTE;
 }
 
 /* Index of the toggle with the heaviest subsequence in slots 0 .. slot. */
