@@ -85,8 +85,9 @@ static bool
 same_destination(Jsonb *a, Jsonb *b)
 {
 	static const char *const keys[] = {
-		"url",		  "database_id", "data_source_id", "workspace_id",
-		"page_order", "page_title",	 "highlights",	   "todos"
+		"url",			"database_id", "data_source_id",
+		"workspace_id", "page_order",  "page_title",
+		"highlights",	"todos",	   "layout"
 	};
 
 	for (int i = 0; i < lengthof(keys); i++)

@@ -35,7 +35,8 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 
 const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
 												  "page_title", "highlights",
-												  "todos",		NULL };
+												  "todos",		"layout",
+												  NULL };
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
 														NULL };
@@ -66,11 +67,13 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"title\":\"Database that receives the notebooks\"},"
 	"\"page_order\":{\"enum\":[\"notebook\",\"newest_first\"],"
 	"\"default\":\"notebook\"},"
-	"\"page_title\":{\"type\":\"string\",\"maxLength\":200,"
+	"\"page_title\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":200,"
 	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
 	"\"highlights\":{\"enum\":[\"callout\",\"quote\",\"off\"],"
 	"\"default\":\"callout\"},"
-	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"}}}";
+	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
+	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
+	"\"title\":\"compact: a page is one block, its text as Markdown\"}}}";
 
 const char rmsync_notion_todos_config_schema[] = SHARED_SCHEMA
 	"\"database_id\":{\"type\":\"string\","
@@ -203,6 +206,18 @@ read_highlights(NotionConfig *config, const JsonbValue *value)
 }
 
 static const char *
+read_layout(NotionConfig *config, const JsonbValue *value)
+{
+	char *layout = rmsync_config_string(value);
+
+	if (layout == NULL ||
+		(strcmp(layout, "full") != 0 && strcmp(layout, "compact") != 0))
+		return "must be \"full\" or \"compact\"";
+	config->compact = strcmp(layout, "compact") == 0;
+	return NULL;
+}
+
+static const char *
 read_todos(NotionConfig *config, const JsonbValue *value)
 {
 	char *todos = rmsync_config_string(value);
@@ -245,6 +260,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_highlights(config, value);
 	if (strcmp(key, "todos") == 0)
 		return read_todos(config, value);
+	if (strcmp(key, "layout") == 0)
+		return read_layout(config, value);
 	if (strcmp(key, "use_status_property") == 0)
 	{
 		if (value->type != jbvBool)
@@ -265,8 +282,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		config->page_title = rmsync_config_string(value);
 		if (config->page_title == NULL ||
 			strlen(config->page_title) > MAX_PAGE_TITLE ||
-			strstr(config->page_title, "{n}") == NULL)
-			return "must be a string of at most 200 bytes that contains {n}";
+			strspn(config->page_title, " \t\r\n") == strlen(config->page_title))
+			return "must be a string of at most 200 bytes that is not blank";
 	}
 	return NULL;
 }

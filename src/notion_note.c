@@ -137,7 +137,7 @@ rmsync_notion_may_be(const char *type, const char *key)
 		return strcmp(type, HEADING_TYPE) == 0;
 	if (strncmp(key, "t/", 2) == 0)
 		return strcmp(type, "to_do") == 0;
-	return strcmp(type, "toggle") == 0;
+	return strcmp(type, "toggle") == 0 || strcmp(type, "paragraph") == 0;
 }
 
 /* A block that may be it, but is not what the configuration asks for. */

@@ -39,6 +39,8 @@ static const StateHandler resolve = { rmsync_notion_resolve_next,
 									  rmsync_notion_resolve_response };
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
+static const StateHandler edit = { rmsync_notion_edit_next,
+								   rmsync_notion_edit_response };
 
 /* clang-format off */
 static const StateHandler *const handlers[NOTION_STATES] = {
@@ -62,7 +64,9 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_RETITLE] = &pages,
 	[NOTION_APPEND] = &pages,
 	[NOTION_DEEP] = &pages,
-	[NOTION_DEEP_APPEND] = &pages
+	[NOTION_DEEP_APPEND] = &pages,
+	[NOTION_EDIT_LIST] = &edit,
+	[NOTION_EDIT] = &edit
 };
 /* clang-format on */
 
