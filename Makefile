@@ -62,6 +62,7 @@ OBJS = \
 	src/notion_pack.o \
 	src/notion_page.o \
 	src/notion_plan.o \
+	src/notion_poll.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
 	src/notion_text.o \

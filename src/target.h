@@ -77,6 +77,12 @@ typedef struct RmsyncTarget
 	/* MAY be NULL.  Item types this configuration asks for (subset). */
 	int			(*wanted_types) (Jsonb *config);
 
+	/*
+	 * MAY be NULL.  Does this configuration ask that ticks at the target be
+	 * taken over by the host?  Then the target gets items of type RMSYNC_POLL.
+	 */
+	bool		(*two_way) (Jsonb *config);
+
 	/* MAY be NULL.  Limits for this configuration and learned remote notes. */
 	void		(*lane_limits) (Jsonb *config, const char *remote,
 								RmsyncTargetLimits *limits);

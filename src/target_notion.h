@@ -22,6 +22,7 @@
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
+ *	notion_poll.c		reading ticks back
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -88,6 +89,7 @@ typedef struct NotionConfig
 	const char *highlights;		/* block type, NULL = off */
 	bool		todos;			/* as blocks */
 	bool		no_status;		/* to-dos: leave a status column alone */
+	bool		two_way;		/* ticks are read back */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
 	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
@@ -109,6 +111,7 @@ typedef struct NotionRemote
 	char	   *status_open;	/* ids of options of a status column, NULL =
 								 * not used */
 	char	   *status_done;
+	char	   *status_complete;	/* JSON array: ids of all that mean done */
 } NotionRemote;
 
 struct NotionJob;
@@ -277,6 +280,8 @@ typedef enum NotionState
 	NOTION_DEEP,				/* what did not fit: -> DEEP_APPEND, WORK */
 	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
 
+	NOTION_POLL,				/* notion_poll.c; job is no item */
+
 	NOTION_FINISH,				/* decide what is left */
 	NOTION_STATES
 } NotionState;
@@ -287,6 +292,7 @@ typedef struct NotionJob
 	const NotionKind *kind;
 	RmsyncItem *notebook;
 	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
+	struct NotionPoll *poll;	/* NULL = the job is none */
 	NotionState state;
 	MemoryContext step_cxt;
 	MemoryContext batch_cxt;
@@ -381,6 +387,7 @@ extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
 										char **hint);
 extern int	rmsync_notion_wanted_types(Jsonb *json);
+extern bool rmsync_notion_two_way(const NotionKind *kind, Jsonb *json);
 
 /* ---- notion_api.c ---- */
 
@@ -491,6 +498,20 @@ extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
 
 extern const NotionKind rmsync_notion_todos;
 extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
+
+/* ---- notion_poll.c ---- */
+
+extern void rmsync_notion_poll_begin(NotionJob *nj);
+extern bool rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_poll_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
+
+/*
+ * Must a request that changes the to-do say whether it is done?  What the user
+ * ticked at Notion and we have not read yet must not be undone.
+ */
+extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
 
 /* ---- notion_imagine.c ---- */
 
