@@ -21,19 +21,28 @@ $$;
 COMMENT ON FUNCTION rmsync.merge_completion(boolean, boolean, timestamptz, boolean, timestamptz) IS 'three-way merge of whether a to-do is done';
 
 -- What the target says.  It may say it twice, with a check box and with a
--- state; each is compared with what it said when both sides agreed last.
--- NULL: it says what it did then.
-CREATE FUNCTION rmsync.remote_completion(base boolean, base_state boolean, ticked boolean, state boolean) RETURNS boolean
+-- state, of which somebody changed one only.  So each is compared with what it
+-- said when both sides agreed last: as "before" has it, else as agreed.
+-- NULL: nothing new.
+CREATE FUNCTION rmsync.remote_completion(base boolean, before jsonb, ticked boolean, state boolean) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE
 		WHEN base IS NULL THEN coalesce(ticked OR state, ticked, state)
-		WHEN ticked <> base THEN ticked
-		WHEN state <> coalesce(base_state, base) AND state <> base THEN state
+		WHEN ticked <> base AND ticked <> coalesce((before ->> 'ticked')::boolean, base) THEN ticked
+		WHEN state <> base AND state <> coalesce((before ->> 'state')::boolean, base) THEN state
 		END
 $$;
-COMMENT ON FUNCTION rmsync.remote_completion(boolean, boolean, boolean, boolean) IS 'whether a to-do is done at the target, if it says something new';
+COMMENT ON FUNCTION rmsync.remote_completion(boolean, jsonb, boolean, boolean) IS 'whether a to-do is done at the target, if it says something new';
+
+CREATE FUNCTION rmsync.said_otherwise(agreed boolean, ticked boolean, state boolean) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT jsonb_strip_nulls(jsonb_build_object('ticked', nullif(ticked, agreed), 'state', nullif(state, agreed)))
+$$;
+COMMENT ON FUNCTION rmsync.said_otherwise(boolean, boolean, boolean) IS 'what a target says other than was agreed, for the ledger';
 
 -- Puts a queue row where it is time to look: the lane's own time has come, or
 -- somebody told that an object changed.  Only the first reads all that is new.
@@ -124,6 +133,7 @@ DECLARE
 	remote boolean;
 	wanted boolean;
 	written text;
+	said jsonb;
 BEGIN
 	SELECT * INTO r FROM rmsync.sync_records s
 	WHERE s.user_id = c.user_id AND s.target_name = c.target_name AND s.item_type = 'todo' AND s.item_id = item
@@ -132,10 +142,11 @@ BEGIN
 		RETURN 'later';
 	END IF;
 	base := (r.metadata_json ->> 'completed')::boolean;
-	IF base IS NOT NULL AND rmsync.remote_completion(base, (r.metadata_json ->> 'state')::boolean, ticked, state) IS NULL THEN
-		IF state <> coalesce((r.metadata_json ->> 'state')::boolean, base) AND r.updated_at < since THEN
+	IF base IS NOT NULL AND rmsync.remote_completion(base, r.metadata_json, ticked, state) IS NULL THEN
+		said := rmsync.said_otherwise(base, ticked, state);
+		IF r.updated_at < since AND rmsync.said_otherwise(base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean) <> said THEN
 			-- it came to say what we agreed on anyway
-			UPDATE rmsync.sync_records s SET metadata_json = s.metadata_json - 'state'
+			UPDATE rmsync.sync_records s SET metadata_json = s.metadata_json - '{ticked,state}'::text[] || said
 			WHERE s.user_id = r.user_id AND s.target_name = r.target_name AND s.item_type = r.item_type AND s.item_id = item;
 		END IF;
 		RETURN NULL;
@@ -158,7 +169,7 @@ BEGIN
 	SELECT h.content_hash INTO if_open FROM rmsync.item_hashes('todo', to_jsonb(t) || '{"completed": false}') h;
 	SELECT h.content_hash INTO if_done FROM rmsync.item_hashes('todo', to_jsonb(t) || '{"completed": true}') h;
 	base := coalesce(base, CASE r.content_hash WHEN if_open THEN false WHEN if_done THEN true END);
-	remote := coalesce(rmsync.remote_completion(base, (r.metadata_json ->> 'state')::boolean, ticked, state), base);
+	remote := coalesce(rmsync.remote_completion(base, r.metadata_json, ticked, state), base);
 	wanted := rmsync.merge_completion(base, t.completed, t.modified_at, remote, edited);
 
 	IF wanted <> t.completed THEN
@@ -177,8 +188,8 @@ BEGIN
 		VALUES (c.user_id, c.target_name, 'todo', item, 'success', 'read_back', r.external_id);
 	END IF;
 	UPDATE rmsync.sync_records s SET updated_at = now(),
-		metadata_json = coalesce(s.metadata_json, '{}') || jsonb_build_object('completed', remote)
-			|| CASE WHEN ticked IS NOT NULL AND state IS NOT NULL THEN jsonb_build_object('state', state) ELSE '{}' END,
+		metadata_json = coalesce(s.metadata_json, '{}') - '{ticked,state}'::text[] || jsonb_build_object('completed', remote)
+			|| rmsync.said_otherwise(remote, ticked, state),
 		-- only what we know: an edit of its text may be still to be sent
 		content_hash = CASE WHEN s.content_hash IN (if_open, if_done) THEN CASE WHEN remote THEN if_done ELSE if_open END
 			ELSE s.content_hash END

@@ -16,8 +16,8 @@
  * the item's hashes.  The ledger's metadata record what was sent:
  *	{"notion_page_id", "completed", "notebook": its name, "link_page",
  *	"link_block"}
- * and, where ticks are read back (notion_poll.c), "state": what the status
- * column says if it says something else than "completed".
+ * and, where ticks are read back (notion_poll.c), "ticked", "state": what the
+ * check box or the status says if that is something else than "completed".
  *
  *-------------------------------------------------------------------------
  */
@@ -277,15 +277,19 @@ static void
 todo_metadata(NotionJob *nj, StringInfo buf)
 {
 	const RmsyncSource *src = &nj->notebook->src;
+	static const char *const said[] = { "ticked", "state" };
 	const char *old = nj->notebook->ledger.metadata;
 	Jsonb *metadata = old ? rmsync_json_parse(old, strlen(old)) : NULL;
 
 	rmsync_json_field_bool(buf, "completed", src->completed);
-	/* what a state says that was not written is still the user's */
-	if (!nj->created && !rmsync_notion_says_done(nj, nj->notebook) &&
-		rmsync_json_get(metadata, "state", NULL) != NULL)
-		rmsync_json_field_bool(buf, "state",
-							   rmsync_json_get_bool(metadata, "state", false));
+	for (int i = 0; i < lengthof(said); i++)
+	{
+		/* nothing was written over it */
+		if (!nj->created && !rmsync_notion_says_done(nj, nj->notebook) &&
+			rmsync_json_get(metadata, said[i], NULL) != NULL)
+			rmsync_json_field_bool(buf, said[i],
+								   rmsync_json_get_bool(metadata, said[i], false));
+	}
 	rmsync_json_field(buf, "notebook", src->notebook_title);
 	rmsync_json_field(buf, "link_page", src->link_page);
 	rmsync_json_field(buf, "link_block", src->link_block);
