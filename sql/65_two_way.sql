@@ -63,7 +63,8 @@ AS $$
 		SELECT c.id, c.id IN (SELECT t.id FROM timed t) AS due
 		FROM rmsync.integration_configs c
 		WHERE c.id IN (SELECT t.id FROM timed t UNION SELECT t.id FROM told t) AND c.is_enabled AND c.state = 'active'
-		ORDER BY c.id FOR UPDATE OF c
+		-- one that somebody is changing has its turn when that has ended
+		ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED
 	), later AS (
 		UPDATE rmsync.integration_configs c
 		-- not all users at once
@@ -166,6 +167,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
+	-- the hashes the item has if it is not done, and if it is
 	SELECT h.content_hash INTO if_open FROM rmsync.item_hashes('todo', to_jsonb(t) || '{"completed": false}') h;
 	SELECT h.content_hash INTO if_done FROM rmsync.item_hashes('todo', to_jsonb(t) || '{"completed": true}') h;
 	base := coalesce(base, CASE r.content_hash WHEN if_open THEN false WHEN if_done THEN true END);
@@ -173,14 +175,7 @@ BEGIN
 	wanted := rmsync.merge_completion(base, t.completed, t.modified_at, remote, edited);
 
 	IF wanted <> t.completed THEN
-		BEGIN
-			written := rmsync.host_set_completed(c.user_id, item, t.completed, wanted);
-		EXCEPTION WHEN OTHERS THEN
-			-- the host's own rules: what else was read must not be lost
-			INSERT INTO rmsync.sync_log (user_id, target_name, item_type, item_id, status, operation, error_code, message)
-			VALUES (c.user_id, c.target_name, 'todo', item, 'failed', 'read_back', 'host_refused', SQLERRM);
-			written := 'refused';
-		END;
+		written := rmsync.host_set_completed(c.user_id, item, t.completed, wanted);
 		IF written <> 'written' THEN
 			RETURN CASE written WHEN 'busy' THEN 'later' ELSE written END;
 		END IF;
@@ -227,9 +222,22 @@ BEGIN
 	END IF;
 	FOR f IN SELECT r.item_id, x.* FROM jsonb_to_recordset(report -> 'found') AS x (id text, ticked boolean, state boolean, edited timestamptz)
 		JOIN rmsync.sync_records r ON r.external_id = x.id AND r.item_type <> 'page_text'
-		WHERE r.lane_id = lane AND r.item_type = 'todo' ORDER BY r.item_id
+		-- most of them say nothing new
+		CROSS JOIN LATERAL (SELECT (r.metadata_json ->> 'completed')::boolean AS base) b
+		WHERE r.lane_id = lane AND r.item_type = 'todo'
+		  AND (b.base IS NULL OR rmsync.remote_completion(b.base, r.metadata_json, x.ticked, x.state) IS NOT NULL
+			OR rmsync.said_otherwise(b.base, x.ticked, x.state) <>
+				rmsync.said_otherwise(b.base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean))
+		ORDER BY r.item_id
 	LOOP
-		outcome := rmsync.merge_todo(c, f.item_id, since, f.ticked, f.state, f.edited);
+		BEGIN
+			outcome := rmsync.merge_todo(c, f.item_id, since, f.ticked, f.state, f.edited);
+		EXCEPTION WHEN OTHERS THEN
+			-- a rule or a missing column of the host's: what else was read must not be lost
+			INSERT INTO rmsync.sync_log (user_id, target_name, item_type, item_id, status, operation, error_code, message, external_id)
+			VALUES (c.user_id, c.target_name, 'todo', f.item_id, 'failed', 'read_back', 'host_refused', SQLERRM, f.id);
+			outcome := 'refused';
+		END;
 		changed := changed + (outcome IS NOT DISTINCT FROM 'host_updated')::int;
 		IF outcome IN ('later', 'refused', 'not_attached') THEN
 			INSERT INTO rmsync.remote_changes AS m (user_id, target_name, external_id, kind, at)
@@ -239,7 +247,7 @@ BEGIN
 				at = CASE WHEN outcome = 'later' THEN excluded.at ELSE m.at END;
 		END IF;
 		IF outcome IN ('refused', 'not_attached') THEN
-			problem := coalesce(problem, outcome);
+			problem := coalesce(problem, 'A to-do of the application could not be written, see rmsync.sync_log.');
 		END IF;
 	END LOOP;
 

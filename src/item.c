@@ -17,11 +17,7 @@
 
 /* Indexed by RmsyncItemType; the spellings of item_type in all tables. */
 static const char *const item_type_names[RMSYNC_ITEM_TYPES + 1] = {
-	"notebook_metadata",
-	"page_text",
-	"todo",
-	"highlight",
-	"remote_poll",
+	"notebook_metadata", "page_text", "todo", "highlight", "remote_poll",
 };
 
 /* Indexed by RmsyncLaneState; the spellings of integration_configs.state. */

@@ -236,8 +236,7 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_highlights(config, value);
 	if (strcmp(key, "todos") == 0)
 		return read_todos(config, value);
-	if (strcmp(key, "use_status_property") == 0 ||
-		strcmp(key, "two_way") == 0)
+	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)
 	{
 		if (value->type != jbvBool)
 			return "must be true or false";
@@ -312,7 +311,8 @@ rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 		return pstrdup("Field \"database_id\" is required.");
 	}
 	if (config->two_way && kind->type == RMSYNC_NOTEBOOK && !config->todos)
-		return pstrdup("Field \"two_way\" is for to-dos: it takes \"todos\": \"blocks\".");
+		return pstrdup(
+			"Field \"two_way\" is for to-dos: it takes \"todos\": \"blocks\".");
 	return NULL;
 }
 

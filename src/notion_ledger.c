@@ -11,17 +11,13 @@
  *					"parent_type": "toggle_block" or the like, "stale":
  *					[toggles that are still to be deleted], "completed": of a
  *					to-do}
- *				intent = {"op": "append", "notebook": whose page it went to, "rm":
- *					marker, "prev": old toggle,
- *					"hash", "place": what was sent, "whole": all in one
- *					request, "new": toggle that is not complete, "absent":
- *					how often it was looked for in vain}
- *	notebook	external_id = its page
- *				metadata = {"notion_page_id", "order": [keys as the blocks
- *					stand], "orphans": [[key, block]], "heading": {"id",
- *					"intent"} of the heading above the to-dos; if it was
- *					adopted "page_order", "head": block before the toggles,
- *					"strays": [keys]}
+ *				intent = {"op": "append", "notebook": whose page it went to,
+ *"rm": marker, "prev": old toggle, "hash", "place": what was sent, "whole": all
+ *in one request, "new": toggle that is not complete, "absent": how often it was
+ *looked for in vain} notebook	external_id = its page metadata =
+ *{"notion_page_id", "order": [keys as the blocks stand], "orphans": [[key,
+ *block]], "heading": {"id", "intent"} of the heading above the to-dos; if it
+ *was adopted "page_order", "head": block before the toggles, "strays": [keys]}
  *				intent = {"op": "create", "rm": marker, "tries": how often it
  *					was looked for in vain}, or {"op": "adopt"}: the page is
  *					to be looked at first, see notion_adopt.c
@@ -154,8 +150,7 @@ append_completed(StringInfo buf, const RmsyncItem *item)
 		rmsync_json_field_bool(buf, "completed", item->src.completed);
 	else if (rmsync_json_get(metadata, "completed", NULL) != NULL &&
 			 rmsync_notion_same_id(rmsync_json_get_string(metadata,
-														  "notion_block_id",
-														  NULL),
+														  "notion_block_id", NULL),
 								   ledger->external_id))
 		rmsync_json_field_bool(buf, "completed",
 							   rmsync_json_get_bool(metadata, "completed", false));

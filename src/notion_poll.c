@@ -38,36 +38,36 @@
 /* What was found is recorded at the latest when there is so much of it. */
 #define MAX_FOUND 100
 
-#define TIME_LEN 24				/* 2026-01-01T00:00:00.000Z */
+#define TIME_LEN 24 /* 2026-01-01T00:00:00.000Z */
 
 typedef struct NotionPoll
 {
-	Jsonb	   *input;
-	Jsonb	   *marks;			/* objects somebody named */
-	int			nmarks;
-	int			mark;			/* the one under way */
-	bool		query;			/* ask the data source, too */
-	bool		ended;			/* nothing is left to be read */
-	bool		finished;		/* the last report is made */
-	int			requests;
+	Jsonb *input;
+	Jsonb *marks; /* objects somebody named */
+	int nmarks;
+	int mark;	   /* the one under way */
+	bool query;	   /* ask the data source, too */
+	bool ended;	   /* nothing is left to be read */
+	bool finished; /* the last report is made */
+	int requests;
 
 	/* the query */
-	char	   *from;			/* NULL = all */
-	char	   *cursor;
-	char	   *next_cursor;	/* when its pages are read; NULL = last one */
-	char	   *watermark;
-	char	   *max;			/* time of the latest edit seen */
-	bool		cut_off;		/* Notion gives no more for this filter */
+	char *from; /* NULL = all */
+	char *cursor;
+	char *next_cursor; /* when its pages are read; NULL = last one */
+	char *watermark;
+	char *max;	  /* time of the latest edit seen */
+	bool cut_off; /* Notion gives no more for this filter */
 
 	/* pages whose children are to be listed */
-	List	   *pages;			/* char * */
-	char	   *children;		/* cursor in the first of them */
-	bool		marked_page;	/* it is the mark under way */
+	List *pages;	  /* char * */
+	char *children;	  /* cursor in the first of them */
+	bool marked_page; /* it is the mark under way */
 
 	/* the report */
 	MemoryContext found_cxt;
 	StringInfoData found;
-	int			nfound;
+	int nfound;
 	StringInfoData seen;
 	const char *error;
 } NotionPoll;
@@ -130,10 +130,9 @@ rmsync_notion_poll_begin(NotionJob *nj)
 	poll->watermark = rmsync_json_get_string(state, "watermark", NULL);
 	poll->cursor = rmsync_json_get_string(state, "cursor", NULL);
 	poll->max = rmsync_json_get_string(state, "max", NULL);
-	poll->from =
-		poll->cursor != NULL
-			? rmsync_json_get_string(state, "from", NULL)
-			: rmsync_json_get_string(poll->input, "from", NULL);
+	poll->from = poll->cursor != NULL
+					 ? rmsync_json_get_string(state, "from", NULL)
+					 : rmsync_json_get_string(poll->input, "from", NULL);
 	if (poll->max == NULL)
 		poll->max = poll->watermark;
 }
@@ -327,11 +326,13 @@ query_request(NotionJob *nj, RmsyncHttpRequest *request)
 	appendStringInfoChar(&buf, '{');
 	if (poll->from != NULL)
 	{
-		appendStringInfoString(&buf, "\"filter\":{\"timestamp\":\"last_edited_time\",\"last_edited_time\":{");
+		appendStringInfoString(&buf,
+							   "\"filter\":{\"timestamp\":\"last_edited_time\",\"last_edited_time\":{");
 		rmsync_json_field(&buf, "on_or_after", poll->from);
 		appendStringInfoString(&buf, "}},");
 	}
-	appendStringInfoString(&buf, "\"sorts\":[{\"timestamp\":\"last_edited_time\",\"direction\":\"ascending\"}]");
+	appendStringInfoString(&buf,
+						   "\"sorts\":[{\"timestamp\":\"last_edited_time\",\"direction\":\"ascending\"}]");
 	/* a job reads the children of all pages it is told about */
 	rmsync_json_field_int(&buf, "page_size", of_rows(nj) ? 100 : 10);
 	if (poll->cursor != NULL)
@@ -450,9 +451,12 @@ rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
 {
 	NotionPoll *poll = nj->poll;
 
-	if (poll->input == NULL || !nj->config.two_way || poll->finished)
+	if (poll->input == NULL || !nj->config.two_way || poll->finished ||
+		nj->notebook->outcome != RMSYNC_OUT_NONE)
 	{
-		rmsync_item_done(nj->job, nj->job->items[0], RMSYNC_OUT_WAIT, NULL, NULL);
+		/* what could not be recorded must not be passed over */
+		if (nj->notebook->outcome == RMSYNC_OUT_NONE)
+			rmsync_item_done(nj->job, nj->notebook, RMSYNC_OUT_WAIT, NULL, NULL);
 		*step = RMSYNC_STEP_DONE;
 		return true;
 	}

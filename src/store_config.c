@@ -220,8 +220,7 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 		"SELECT rmsync.store_connection(rmsync.effective_user($1), $2, $3,"
 		" $4, $5, $6, $7, $8)",
 		8,
-		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID,
-		  BOOLOID }
+		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID, BOOLOID }
 	};
 	static RmsyncPlan show = { "SELECT rmsync.integration_json(c)::text"
 							   " FROM rmsync.integration_configs c WHERE c.id = $1",

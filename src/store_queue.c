@@ -241,7 +241,9 @@ rmsync_store_next_due(void)
 		"SELECT LEAST((SELECT run_at FROM rmsync.sync_queue"
 		" WHERE status = 'pending' AND run_at IS NOT NULL"
 		" ORDER BY run_at LIMIT 1),"
-		" (SELECT poll_at FROM rmsync.integration_configs WHERE two_way"
+		/* rmsync.polls_due() passes over lanes that somebody has locked */
+		" (SELECT GREATEST(poll_at, pg_catalog.now() + interval '100 ms')"
+		" FROM rmsync.integration_configs WHERE two_way"
 		" AND is_enabled AND state = 'active' AND poll_at IS NOT NULL"
 		" ORDER BY poll_at LIMIT 1))",
 		0,

@@ -367,7 +367,7 @@ set_conf($node, 'rmsync.todo_poll_interval' => '1s');
 wait_for($node, "SELECT completed FROM todos WHERE user_id = 4 AND text = 'to-do 3'", 't', 'it is looked at by itself');
 $t->notion({ cmd => 'check', id => remote(4, 'to-do 3'), checked => $false });
 wait_for($node, "SELECT completed FROM todos WHERE user_id = 4 AND text = 'to-do 3'", 'f', 'again and again');
-set_conf($node, 'rmsync.worker_idle_timeout' => '0');
+set_conf($node, 'rmsync.worker_idle_timeout' => '0', 'rmsync.todo_poll_interval' => '5s');
 wait_until(sub { !worker_pids($node) }, 'also when no worker is there');
 $t->notion({ cmd => 'check', id => remote(4, 'to-do 3') });
 wait_for($node, "SELECT completed FROM todos WHERE user_id = 4 AND text = 'to-do 3'", 't', 'one comes to look');
