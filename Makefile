@@ -52,6 +52,7 @@ OBJS = \
 	src/notion_blocks.o \
 	src/notion_config.o \
 	src/notion_discover.o \
+	src/notion_done.o \
 	src/notion_imagine.o \
 	src/notion_ledger.o \
 	src/notion_link.o \

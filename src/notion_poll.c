@@ -27,7 +27,6 @@
  */
 #include "postgres.h"
 
-#include "utils/datetime.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
@@ -37,8 +36,6 @@
 
 /* What was found is recorded at the latest when there is so much of it. */
 #define MAX_FOUND 100
-
-#define TIME_LEN 24 /* 2026-01-01T00:00:00.000Z */
 
 typedef struct NotionPoll
 {
@@ -71,25 +68,6 @@ typedef struct NotionPoll
 	StringInfoData seen;
 	const char *error;
 } NotionPoll;
-
-
-/* ---- what a request that writes may say ---- */
-
-bool
-rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item)
-{
-	const char *text = item->ledger.metadata;
-	Jsonb *metadata;
-
-	/* not delivered: perhaps it was, and nobody recorded it */
-	if (!nj->config.two_way || !item->was_delivered || text == NULL ||
-		item->ledger.external_id == NULL)
-		return true;
-	metadata = rmsync_json_parse(text, strlen(text));
-	return rmsync_json_get(metadata, "completed", NULL) == NULL ||
-		   rmsync_json_get_bool(metadata, "completed", false) !=
-			   item->src.completed;
-}
 
 
 /* ---- the report ---- */
@@ -183,43 +161,18 @@ report(NotionJob *nj, bool last)
 	start_report(poll);
 }
 
-/* A time as Notion writes it, and one that exists. */
-static bool
-is_time(const char *text)
-{
-	static const char form[] = "dddd-dd-ddTdd:dd:dd.dddZ";
-	int year;
-	int month;
-	int day;
-	int y;
-	int m;
-	int d;
-
-	if (text == NULL || strlen(text) != TIME_LEN)
-		return false;
-	for (int i = 0; i < TIME_LEN; i++)
-	{
-		if (form[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
-			return false;
-	}
-	year = atoi(text);
-	month = atoi(text + 5);
-	day = atoi(text + 8);
-	if (year < 1970 || month < 1 || month > 12)
-		return false;
-	j2date(date2j(year, month, day), &y, &m, &d);
-	return y == year && m == month && d == day && atoi(text + 11) < 24 &&
-		   atoi(text + 14) < 60 && atoi(text + 17) < 60;
-}
-
-/* -1 = says nothing, 0 = not done, 1 = done */
+/* A row or block was read. */
 static void
-add_found(NotionJob *nj, Jsonb *object, int ticked, int state)
+add_found(NotionJob *nj, Jsonb *object)
 {
+	int ticked;
+	int state;
 	NotionPoll *poll = nj->poll;
 	char *edited = rmsync_json_get_string(object, "last_edited_time", NULL);
 	StringInfo buf = &poll->found;
 
+	if (!rmsync_notion_read_done(nj, object, &ticked, &state))
+		return;
 	if (poll->nfound++ > 0)
 		appendStringInfoChar(buf, ',');
 	appendStringInfoChar(buf, '{');
@@ -228,83 +181,9 @@ add_found(NotionJob *nj, Jsonb *object, int ticked, int state)
 		rmsync_json_field_bool(buf, "ticked", ticked > 0);
 	if (state >= 0)
 		rmsync_json_field_bool(buf, "state", state > 0);
-	if (is_time(edited))
+	if (rmsync_notion_is_time(edited))
 		rmsync_json_field(buf, "edited", edited);
 	appendStringInfoChar(buf, '}');
-}
-
-
-/* ---- what rows and blocks say ---- */
-
-static Jsonb *
-row_value(NotionJob *nj, Jsonb *page, int role, const char *type)
-{
-	Jsonb *properties = rmsync_json_get(page, "properties", NULL);
-	const char *column = nj->remote.column[role];
-	Jsonb *property;
-
-	if (column == NULL || properties == NULL || !JB_ROOT_IS_OBJECT(properties))
-		return NULL;
-	property = rmsync_notion_find_property(properties, column, type);
-	return rmsync_json_get(property, type, NULL) == NULL ? NULL : property;
-}
-
-static bool
-is_among(const char *array, const char *id)
-{
-	Jsonb *ids = array ? rmsync_json_parse(array, strlen(array)) : NULL;
-
-	for (int i = 0; i < rmsync_json_array_length(ids); i++)
-	{
-		char *its = rmsync_json_as_string(rmsync_json_element(ids, i));
-
-		if (its != NULL && strcmp(its, id) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* What the status column, or the select, says. */
-static int
-row_state(NotionJob *nj, Jsonb *page)
-{
-	Jsonb *status = row_value(nj, page, NOTION_TODO_STATUS, "status");
-	Jsonb *workflow = row_value(nj, page, NOTION_TODO_WORKFLOW, "select");
-	char *id = rmsync_json_get_string(status, "status", "id", NULL);
-	char *name = rmsync_json_get_string(workflow, "select", "name", NULL);
-
-	if (id != NULL && nj->remote.status_done != NULL)
-		return strcmp(id, nj->remote.status_done) == 0 ||
-			   is_among(nj->remote.status_complete, id);
-	return name != NULL ? pg_strcasecmp(name, "Done") == 0 : -1;
-}
-
-static void
-read_row(NotionJob *nj, Jsonb *page)
-{
-	Jsonb *box = row_value(nj, page, NOTION_TODO_COMPLETED, "checkbox");
-	int ticked = -1;
-	int state;
-
-	/* thrown away is not done */
-	if (rmsync_json_get_bool(page, "in_trash", false))
-		return;
-	if (box != NULL)
-		ticked = rmsync_json_get_bool(box, "checkbox", false);
-	state = row_state(nj, page);
-	if (ticked >= 0 || state >= 0)
-		add_found(nj, page, ticked, state);
-}
-
-static void
-read_block(NotionJob *nj, Jsonb *block)
-{
-	Jsonb *todo = rmsync_json_get(block, "to_do", NULL);
-
-	if (todo == NULL || rmsync_json_get_bool(block, "in_trash", false) ||
-		rmsync_json_get(todo, "checked", NULL) == NULL)
-		return;
-	add_found(nj, block, rmsync_json_get_bool(todo, "checked", false), -1);
 }
 
 
@@ -527,11 +406,11 @@ query_answer(NotionJob *nj)
 		char *edited = rmsync_json_get_string(page, "last_edited_time", NULL);
 		char *id = rmsync_notion_id(page);
 
-		if (is_time(edited) &&
+		if (rmsync_notion_is_time(edited) &&
 			(poll->max == NULL || strcmp(edited, poll->max) > 0))
 			poll->max = rmsync_notion_keep(nj, edited);
 		if (of_rows(nj))
-			read_row(nj, page);
+			add_found(nj, page);
 		else if (rmsync_json_get(pages, id, NULL) != NULL &&
 				 !rmsync_json_get_bool(page, "in_trash", false))
 			list_page(nj, id);
@@ -563,7 +442,7 @@ children_answer(NotionJob *nj)
 	if (results == NULL)
 		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
-		read_block(nj, rmsync_json_element(results, i));
+		add_found(nj, rmsync_json_element(results, i));
 	poll->children = reply_cursor(nj);
 	if (poll->children == NULL)
 		children_done(nj);
@@ -614,10 +493,7 @@ rmsync_notion_poll_response(NotionJob *nj, const RmsyncHttpResponse *response)
 		children_answer(nj);
 	else if (poll->mark < poll->nmarks)
 	{
-		if (of_rows(nj))
-			read_row(nj, nj->reply);
-		else
-			read_block(nj, nj->reply);
+		add_found(nj, nj->reply);
 		mark_done(poll);
 	}
 	else

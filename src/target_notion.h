@@ -23,6 +23,7 @@
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
  *	notion_poll.c		reading ticks back
+ *	notion_done.c		what they say
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -499,6 +500,24 @@ extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
 extern const NotionKind rmsync_notion_todos;
 extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
 
+/* ---- notion_done.c ---- */
+
+/*
+ * Must a request that changes the to-do say whether it is done?  What the user
+ * ticked at Notion and we have not read yet must not be undone.
+ */
+extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
+
+/* Is it a time as Notion writes it, and one that exists? */
+extern bool rmsync_notion_is_time(const char *text);
+
+/*
+ * What a row or block says of whether it is done: -1 = nothing, 0 = no, 1 =
+ * yes.  False if it says nothing, or is in the trash.
+ */
+extern bool rmsync_notion_read_done(NotionJob *nj, Jsonb *object, int *ticked,
+									int *state);
+
 /* ---- notion_poll.c ---- */
 
 extern void rmsync_notion_poll_begin(NotionJob *nj);
@@ -506,12 +525,6 @@ extern bool rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
 									RmsyncStep *step);
 extern void rmsync_notion_poll_response(NotionJob *nj,
 										const RmsyncHttpResponse *response);
-
-/*
- * Must a request that changes the to-do say whether it is done?  What the user
- * ticked at Notion and we have not read yet must not be undone.
- */
-extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
 
 /* ---- notion_imagine.c ---- */
 
