@@ -22,6 +22,7 @@ my $node = $t->node;
 my $true = JSON::PP::true;
 my $false = JSON::PP::false;
 my %database;
+my $since;
 
 # A user with a database of to-dos, and a notebook of one page with to-dos.
 sub add_user_with_todos
@@ -45,7 +46,7 @@ sub connect_todos
 }
 
 # The row id of a to-do, and that of its row or block at Notion.
-sub todo
+sub todo_id
 {
 	my ($user, $text) = @_;
 	return $t->sql("SELECT id FROM todos WHERE user_id = $user AND text = '$text'");
@@ -111,7 +112,7 @@ my $book = add_user_with_todos(1, 3);
 connect_todos(1, two_way => $true);
 look(1, 'first look');
 is(host(1), 'to-do 1:f to-do 2:f to-do 3:f', 'nothing is ticked');
-my $since = $t->arrived;
+$since = $t->arrived;
 $t->sql("UPDATE todos SET updated_at = '2026-01-01' WHERE user_id = 1");
 $t->notion({ cmd => 'check', id => remote(1, 'to-do 1'), property => 'Completed' });
 look(1, 'ticked at Notion');
@@ -178,7 +179,7 @@ $t->notion({ cmd => 'clear' });
 sub forget
 {
 	my ($text, $completed, $at) = @_;
-	my $id = todo(1, $text);
+	my $id = todo_id(1, $text);
 	$t->sql("UPDATE todos SET completed = $completed, updated_at = $at WHERE id = $id");
 	$t->settled("$text is set");
 	$t->sql("UPDATE rmsync.sync_records SET metadata_json = metadata_json - 'completed' - 'state', content_hash = 'of long ago' WHERE item_id = '$id'");
@@ -367,8 +368,8 @@ set_conf($node, 'rmsync.todo_poll_interval' => '1s');
 wait_for($node, "SELECT completed FROM todos WHERE user_id = 4 AND text = 'to-do 3'", 't', 'it is looked at by itself');
 $t->notion({ cmd => 'check', id => remote(4, 'to-do 3'), checked => $false });
 wait_for($node, "SELECT completed FROM todos WHERE user_id = 4 AND text = 'to-do 3'", 'f', 'again and again');
-set_conf($node, 'rmsync.worker_idle_timeout' => '0', 'rmsync.todo_poll_interval' => '5s');
-wait_until(sub { !worker_pids($node) }, 'also when no worker is there');
+set_conf($node, 'rmsync.worker_idle_timeout' => '0', 'rmsync.todo_poll_interval' => '20s');
+wait_until(sub { !worker_pids($node) }, 'also when no worker is there', timeout => 60);
 $t->notion({ cmd => 'check', id => remote(4, 'to-do 3') });
 wait_for($node, "SELECT completed FROM todos WHERE user_id = 4 AND text = 'to-do 3'", 't', 'one comes to look');
 is($t->sql("SELECT rmsync_stats(4) -> 'type_counts' ? 'remote_poll'"), 'f', 'a look is no item');
