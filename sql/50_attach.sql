@@ -473,18 +473,22 @@ $$;
 COMMENT ON FUNCTION rmsync.attach_triggers(name, text) IS
 'creates the triggers that write rmsync.sync_intake';
 
+-- Asked before every load; plpgsql keeps the plan of its query, a function in
+-- SQL would be planned each time.
 CREATE FUNCTION rmsync.attached() RETURNS boolean
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT pg_catalog.strpos(p.prosrc, '/* not attached */') = 0
+BEGIN
+	RETURN strpos(p.prosrc, '/* not attached */') = 0
 		-- or somebody has put a view of their own in its place
 		OR NOT EXISTS (
-			SELECT FROM pg_catalog.pg_rewrite r
-			JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
-			WHERE r.ev_class = 'rmsync.source_page'::pg_catalog.regclass
-				AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = p.oid)
-	FROM pg_catalog.pg_proc p WHERE p.oid = 'rmsync.host_page()'::pg_catalog.regprocedure
+			SELECT FROM pg_rewrite r
+			JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+			WHERE r.ev_class = 'rmsync.source_page'::regclass
+				AND d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid)
+	FROM pg_proc p WHERE p.oid = 'rmsync.host_page()'::regprocedure;
+END
 $$;
 COMMENT ON FUNCTION rmsync.attached() IS
 'whether the source views show the host''s tables; if not, nothing may be taken for deleted (after a restore they are empty until rmsync_attach() ran)';

@@ -27,6 +27,7 @@ typedef struct RmsyncPlan
 	Oid			types[20];
 	SPIPlanPtr	plan;
 	bool		generic;		/* never plan for the parameters at hand */
+	bool		indexed;		/* rows and their order come from indexes */
 } RmsyncPlan;
 
 /*

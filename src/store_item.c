@@ -349,9 +349,9 @@ copy_hash(char *dst, uint64 row, int col)
 }
 
 /*
- * One look into the primary key for each item.  LIMIT keeps the planner from
- * anything else: the plan is made once, perhaps when the ledger was empty, and
- * "item_id = ANY ($4)" was then a filter over all rows of the user.
+ * One look into the primary key for each item: no other index has this order.
+ * A plan made while the ledger was empty has no other reason to choose it, and
+ * "item_id = ANY ($4)" would be a filter over all rows of the user.
  */
 static void
 load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
@@ -362,10 +362,15 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 		" r.config_epoch, r.status, r.metadata_json::text, r.intent::text,"
 		" r.notebook_uuid"
 		" FROM pg_catalog.unnest($4) i (id) CROSS JOIN LATERAL"
-		" (SELECT * FROM rmsync.sync_records WHERE user_id = $1"
-		"  AND target_name = $2 AND item_type = $3 AND item_id = i.id LIMIT 1) r",
+		" (SELECT * FROM rmsync.sync_records"
+		"  WHERE (user_id, target_name, item_type, item_id) >= ($1, $2, $3, i.id)"
+		"  ORDER BY user_id, target_name, item_type, item_id LIMIT 1) r"
+		" WHERE r.user_id = $1 AND r.target_name = $2 AND r.item_type = $3"
+		" AND r.item_id = i.id",
 		4,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID }
+		{ INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID },
+		.generic = true,
+		.indexed = true
 	};
 	Datum values[4];
 	uint64 n;

@@ -255,7 +255,8 @@ flush_queue(void)
 		" WHERE q.id = u.id AND q.version = u.version RETURNING u.n",
 		3,
 		{ INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID },
-		.generic = true
+		.generic = true,
+		.indexed = true
 	};
 	uint64 n;
 

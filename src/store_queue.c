@@ -17,13 +17,35 @@
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "store.h"
 
+/*
+ * A plan is made when the first row comes, and kept.  The table was empty then
+ * or never analyzed, so that reading it whole and sorting or hashing "it"
+ * seemed free; with 20,000 rows that is done for each batch.  Settings local
+ * to the nest level revert by themselves, also on error.
+ */
+static int
+by_index_only(void)
+{
+	static const char *const others[] = { "enable_seqscan", "enable_bitmapscan",
+										  "enable_sort", "enable_hashjoin",
+										  "enable_mergejoin" };
+	int level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(others); i++)
+		(void) set_config_option(others[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 uint64
 rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected)
 {
+	int level = 0;
 	int rc;
 
 	if (plan->plan == NULL)
@@ -39,7 +61,11 @@ rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected
 			elog(ERROR, "could not keep a prepared statement");
 		plan->plan = prepared;
 	}
+	if (plan->indexed)
+		level = by_index_only();
 	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
+	if (level != 0)
+		AtEOXact_GUC(true, level);
 	if (rc < 0 || (expected != 0 && rc != expected))
 		elog(ERROR, "unexpected result of a statement: %s",
 			 SPI_result_code_string(rc));
@@ -296,9 +322,10 @@ refuse_row(int64 queue_id)
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
+/* ORDER BY must say q.priority: the bare name is the column of the result. */
 #define ROW_COLUMNS \
-	"id, item_type, item_id, notebook_uuid, version, seq, priority::int," \
-	" attempt, forced, created_at, suspect::int"
+	"q.id, q.item_type, q.item_id, q.notebook_uuid, q.version, q.seq," \
+	" q.priority::int, q.attempt, q.forced, q.created_at, q.suspect::int"
 
 /* Reads all rows; false if one had to be refused: then ask again. */
 static bool
@@ -320,17 +347,20 @@ rmsync_store_ready(MemoryContext cxt, int64 lane_id, int priority, int64 seq,
 				   const char *notebook, int limit, RmsyncQueueRow **rows)
 {
 	static RmsyncPlan in_order = {
-		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
+		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue q"
 		" WHERE lane_id = $1 AND status = 'pending' AND run_at IS NULL"
 		" AND suspect = 0 AND (priority, seq) > ($2::smallint, $3)"
-		" ORDER BY priority, seq LIMIT $4",
+		" ORDER BY q.priority, q.seq LIMIT $4",
 		4,
-		{ INT8OID, INT4OID, INT8OID, INT4OID }
+		{ INT8OID, INT4OID, INT8OID, INT4OID },
+		.generic = true,
+		.indexed = true
 	};
 	static RmsyncPlan of_notebook = {
-		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
+		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue q"
 		" WHERE lane_id = $1 AND notebook_uuid = $2 AND status = 'pending'"
-		" AND run_at IS NULL AND suspect = 0 ORDER BY priority, seq LIMIT $3",
+		" AND run_at IS NULL AND suspect = 0"
+		" ORDER BY q.priority, q.seq LIMIT $3",
 		3,
 		{ INT8OID, TEXTOID, INT4OID }
 	};
@@ -381,16 +411,16 @@ rmsync_store_suspects(MemoryContext cxt, int64 lane_id, bool by_notebook,
 					  int limit, RmsyncQueueRow **rows)
 {
 	static RmsyncPlan first = {
-		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
+		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue q"
 		" WHERE lane_id = $1 AND status = 'pending' AND suspect > 0"
-		" AND run_at IS NULL ORDER BY priority, seq LIMIT 1",
+		" AND run_at IS NULL ORDER BY q.priority, q.seq LIMIT 1",
 		1,
 		{ INT8OID }
 	};
 	static RmsyncPlan of_notebook = {
-		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue"
+		"SELECT " ROW_COLUMNS " FROM rmsync.sync_queue q"
 		" WHERE lane_id = $1 AND notebook_uuid = $2 AND status = 'pending'"
-		" AND suspect = 1 AND run_at IS NULL ORDER BY priority, seq LIMIT $3",
+		" AND suspect = 1 AND run_at IS NULL ORDER BY q.priority, q.seq LIMIT $3",
 		3,
 		{ INT8OID, TEXTOID, INT4OID }
 	};

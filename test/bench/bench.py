@@ -162,6 +162,15 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
+    def backends_cpu(self):
+        """CPU seconds of this server's processes that have ended."""
+        with open(os.path.join(self.data, "postmaster.pid")) as file:
+            pid = file.readline().strip()
+        with open("/proc/%s/stat" % pid) as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
 class Receiver:
     """test/fake/hook.py, answering 200 at once and keeping arrival times."""
 
@@ -393,12 +402,15 @@ def drain(args):
 
 
 def trigger_cell(server, args, script, before):
-    """One cell: prepares, runs pgbench, answers (us per update, WAL bytes)."""
+    """One cell: prepares, runs pgbench, answers what one update took."""
     server.sql(before)
     server.sql("TRUNCATE rmsync.sync_intake; VACUUM pages; CHECKPOINT")
     lsn = server.sql("SELECT pg_current_wal_lsn()")
-    out = server.pgbench(script, "-c", "1", "-T", str(args.seconds))
+    cpu = server.backends_cpu()
+    out = server.pgbench(script, "-c", "1", "-T", str(max(args.seconds // 5, 2)))
     wal = int(server.sql("SELECT pg_current_wal_lsn() - '%s'" % lsn))
+    # the server has noticed by now that pgbench's session is over
+    cpu = server.backends_cpu() - cpu
     found = {}
     for line in out.splitlines():
         if line.startswith("latency average"):
@@ -408,9 +420,37 @@ def trigger_cell(server, args, script, before):
     marks = int(server.sql("SELECT count(*) FROM rmsync.sync_intake"))
     return {
         "us": found["us"],
+        "cpu_us": cpu * 1e6 / found["count"],
         "wal": wal / found["count"],
         "marks": marks / found["count"],
     }
+
+
+def trigger_rows(results):
+    """A line a cell, each compared with the same rounds without triggers."""
+    base = results["no triggers"]
+    rows = []
+    for name, runs in results.items():
+        form = "%s us, CPU %s us; ratio %s, CPU %s; %s bytes of WAL, %.2f marks each"
+        ratio = {
+            kind: [run[kind] / other[kind] for run, other in zip(runs, base)]
+            for kind in ("us", "cpu_us")
+        }
+        rows.append(
+            (
+                name,
+                form
+                % (
+                    spread([run["us"] for run in runs], 0),
+                    spread([run["cpu_us"] for run in runs], 0),
+                    spread(ratio["us"], 3),
+                    spread(ratio["cpu_us"], 3),
+                    spread([run["wal"] for run in runs], 0),
+                    statistics.median(run["marks"] for run in runs),
+                ),
+            )
+        )
+    return rows
 
 
 def trigger(args):
@@ -432,35 +472,22 @@ def trigger(args):
             "SELECT rmsync_attach(); UPDATE rmsync.integration_configs SET is_enabled = true",
     }
     results = {name: [] for name in cells}
-    # No worker, and no wait for the disk: only the trigger's own work counts.
-    settings = {"rmsync.databases": "", "synchronous_commit": "off"}
+    # No worker, no wait for the disk, nobody else whose CPU would be counted:
+    # only the trigger's own work differs.
+    settings = {"rmsync.databases": "", "synchronous_commit": "off", "autovacuum": "off"}
     with Server(args, "trigger", settings) as server:
         host(server, pages)
         server.sql("SELECT rmsync_attach()")
         connect(server, "http://127.0.0.1:9")
-        for repeat in range(args.repeat + 1):
+        for repeat in range(5 * args.repeat + 1):
             for name, before in cells.items():
                 result = trigger_cell(server, args, script, before)
                 if repeat > 0:  # the first round warms up
                     results[name].append(result)
 
-    base = results["no triggers"]
-    rows = []
-    for name, runs in results.items():
-        ratios = [run["us"] / other["us"] for run, other in zip(runs, base)]
-        rows.append(
-            (
-                name,
-                "%s us, ratio %s, %s bytes of WAL, %.2f marks each"
-                % (
-                    spread([run["us"] for run in runs], 0),
-                    spread(ratios, 3),
-                    spread([run["wal"] for run in runs], 0),
-                    statistics.median(run["marks"] for run in runs),
-                ),
-            )
-        )
-    table("trigger: UPDATE of one page, 1 client, synchronous_commit = off", rows)
+    table(
+        "trigger: UPDATE of one page, 1 client, synchronous_commit = off", trigger_rows(results)
+    )
     good = (
         all(run["marks"] == 0 for run in results["no triggers"])
         and all(run["marks"] == 0 for run in results["attached, user without a lane"])

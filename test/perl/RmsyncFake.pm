@@ -14,7 +14,7 @@ use strict;
 use warnings;
 
 use Carp qw(croak);
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 use HTTP::Tiny;
 use JSON::PP;
 use POSIX qw(WNOHANG);
@@ -23,12 +23,22 @@ use Time::HiRes qw(usleep);
 my $fake_dir = dirname(dirname(__FILE__)) . '/fake';
 my @running;
 
+# Where the requests of the next stand-in go: test/run --keep-requests.
+my $records = 0;
+
+sub record_file
+{
+	my $test = basename($0, '.pl');
+	return sprintf('%s/%s-%d.jsonl', $ENV{RMSYNC_TEST_REQUESTS}, $test, ++$records);
+}
+
 # Starts a script of test/fake with the given arguments; returns once it
 # listens.  Argument --cert makes url() say https.
 sub start
 {
 	my ($class, $script, @args) = @_;
 
+	push @args, '--record', record_file() if $script eq 'notion.py' && $ENV{RMSYNC_TEST_REQUESTS};
 	my $pid = open(my $out, '-|', 'python3', "$fake_dir/$script", @args)
 	  // croak "could not start $script: $!";
 	my $line = <$out>;

@@ -327,7 +327,7 @@ sub source_of
 	my $list = join(',', @users);
 	my $books = $self->rows(
 		"SELECT n.user_id, n.id, n.notebook_uuid AS uuid, n.visible_name AS name
-		FROM notebooks n WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY n.user_id, n.id");
+		FROM notebooks n WHERE n.user_id IN ($list) AND NOT n.deleted AND n.document_type <> 'folder' ORDER BY n.user_id, n.id");
 	my $pages = $self->rows(
 		"SELECT m.notebook_id, m.page_number AS number, p.page_uuid AS uuid, p.ocr_text AS text,
 			p.ocr_status = 'completed' AND p.ocr_text IS NOT NULL AS ready

@@ -232,6 +232,15 @@ sub page_sql
 		SELECT max(id), '$page->{uuid}', '$status', $text, now(), now() FROM notebooks WHERE notebook_uuid = '$book->{uuid}'";
 }
 
+# One of the to-dos or highlights of a book, as a number chooses.
+sub note_sql
+{
+	my ($self, $book, $table, $n) = @_;
+	return "(SELECT t.id FROM $table t JOIN notebooks b ON b.id = t.notebook_id
+		WHERE b.notebook_uuid = '$book->{uuid}' ORDER BY md5(t.text_of || $n), t.id LIMIT 1)"
+	  =~ s/t\.text_of/$table eq 'todos' ? 't.text' : 't.original_text'/er;
+}
+
 # What the host does.  Each answers what it is called, and SQL; nothing if it
 # cannot be done now.
 my %host = (
@@ -275,8 +284,9 @@ my %host = (
 		my ($self) = @_;
 		my $book = $self->one_of(grep { @{ $_->{out} } } $self->live_books) or return;
 		my $page = shift @{ $book->{out} };
-		$self->touch($page);
 		splice(@{ $book->{pages} }, $self->dice(@{ $book->{pages} } + 1), 0, $page);
+		# If its toggle has not gone yet, this is a move, see "reorder".
+		$self->touch($_) foreach @{ $book->{pages} };
 		return ("page $page->{uuid} comes back to $book->{name}", $self->arrange_sql($book));
 	} ],
 	delete => [ 3, sub {
@@ -367,6 +377,56 @@ my %host = (
 		return if $self->live_books > 7;
 		my $book = $self->make_book($self->one_of(@{ $self->{mine} }));
 		return ("$book->{name} is new", $self->book_sql($book, 1 + $self->dice(4)));
+	} ],
+	todo => [ 6, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page;
+		return unless $page;
+		my $n = $self->fresh;
+		return ("to-do $n is found on page $page->{uuid} of $book->{name}",
+			"SELECT test.add_todo((SELECT max(id) FROM pages WHERE page_uuid = '$page->{uuid}'), 'to-do $n')");
+	} ],
+	todo_edit => [ 4, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		my $n = $self->fresh;
+		return ("a to-do of $book->{name} becomes to-do $n",
+			"UPDATE todos SET text = 'to-do $n', updated_at = now() WHERE id = " . $self->note_sql($book, 'todos', $n));
+	} ],
+	todo_tick => [ 5, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		return ("a to-do of $book->{name} is ticked or unticked",
+			'UPDATE todos SET completed = NOT completed, updated_at = now() WHERE id = '
+			  . $self->note_sql($book, 'todos', $self->fresh));
+	} ],
+	todo_delete => [ 2, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		return ("a to-do of $book->{name} is deleted",
+			'DELETE FROM todos WHERE id = ' . $self->note_sql($book, 'todos', $self->fresh));
+	} ],
+	highlight => [ 4, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page;
+		return unless $page;
+		my $n = $self->fresh;
+		return ("highlight $n is found on page $page->{uuid} of $book->{name}",
+			"SELECT test.add_highlight((SELECT max(id) FROM pages WHERE page_uuid = '$page->{uuid}'), 'highlight $n')");
+	} ],
+	highlight_edit => [ 2, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		my $n = $self->fresh;
+		return ("a highlight of $book->{name} becomes highlight $n",
+			"UPDATE highlights SET corrected_text = 'highlight $n', updated_at = now() WHERE id = "
+			  . $self->note_sql($book, 'highlights', $n));
+	} ],
+	highlight_delete => [ 1.5, sub {
+		my ($self) = @_;
+		my $book = $self->any_book or return;
+		return ("a highlight of $book->{name} is deleted",
+			'DELETE FROM highlights WHERE id = ' . $self->note_sql($book, 'highlights', $self->fresh));
 	} ],
 	contact => [ 4, sub {
 		my ($self) = @_;
@@ -494,6 +554,19 @@ sub toggle_there
 	return ($book, $page, $toggle, $toggle->{page});
 }
 
+# A highlight or to-do of ours, of a type if one is named.
+sub note_there
+{
+	my ($self, $type) = @_;
+	my ($book, $page) = $self->book_there;
+	my $n = $self->dice(1000);
+
+	return unless $book;
+	my @notes = grep { ($_->{href} // '') =~ m{/[ht]/[^/?]+\?rm=} && (!$type || $_->{type} eq $type) } @{ $page->{blocks} };
+	return unless @notes;
+	return ($book, $notes[ $n % @notes ]);
+}
+
 my %user = (
 	trash_page => [ 2, sub {
 		my ($self) = @_;
@@ -554,6 +627,24 @@ my %user = (
 		$self->notion({ cmd => 'user_block', parent => $page->{id}, text => $text, position => $at });
 		push @{ $self->{own} }, { text => $text, on => $page->{id}, book => $book->{uuid}, lost => $book->{lost} };
 		return "adds \"$text\" to $book->{name}";
+	} ],
+	trash_note => [ 3, sub {
+		my ($self) = @_;
+		my ($book, $note) = $self->note_there;
+		return unless $book;
+		$self->notion({ cmd => 'trash', id => $note->{id} });
+		$book->{dirty} = 1;
+		push @{ $self->{trashed} }, $note->{id};
+		return "trashes \"$note->{title}\" of $book->{name}";
+	} ],
+	tick_note => [ 3, sub {
+		my ($self) = @_;
+		my ($book, $note) = $self->note_there('to_do');
+		return unless $book;
+		$self->notion({ cmd => 'check', id => $note->{id},
+				checked => $note->{checked} ? JSON::PP::false : JSON::PP::true });
+		$book->{dirty} = 1;
+		return "ticks or unticks \"$note->{title}\" of $book->{name}";
 	} ],
 	rename_column => [ 1.5, sub {
 		my ($self) = @_;
@@ -917,7 +1008,14 @@ sub begin
 		my $book = $life->make_book($user);
 		$life->sql(join(";\n", 'BEGIN', $life->book_sql($book, 3 + $life->dice(6)), 'COMMIT'));
 	}
-	$life->connect($_, $life->chance(25) ? (page_order => 'newest_first') : ()) foreach @mine;
+	foreach my $user (@mine)
+	{
+		my %config = (
+			highlights => $life->one_of(qw(callout callout quote off)),
+			todos => $life->chance(70) ? 'blocks' : 'off');
+		$config{page_order} = 'newest_first' if $life->chance(25);
+		$life->connect($user, %config);
+	}
 	return $life;
 }
 
