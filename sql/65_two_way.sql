@@ -260,8 +260,9 @@ BEGIN
 		polled_at = CASE WHEN (report ->> 'end')::boolean AND problem IS NULL THEN now() ELSE i.polled_at END,
 		poll_at = CASE WHEN NOT report ? 'end' THEN i.poll_at
 			WHEN NOT (report ->> 'end')::boolean THEN now()
-			ELSE least(i.poll_at, (SELECT min(CASE m.kind WHEN 'later' THEN now() + every * interval '0.1 seconds' ELSE now() END)
-				FROM rmsync.remote_changes m WHERE m.user_id = c.user_id AND m.target_name = c.target_name)) END
+			WHEN EXISTS (SELECT FROM rmsync.remote_changes m WHERE m.user_id = c.user_id AND m.target_name = c.target_name AND m.kind = 'later')
+			THEN least(i.poll_at, now() + every * interval '0.1 seconds')
+			ELSE i.poll_at END
 	WHERE i.id = lane;
 	RETURN changed;
 END
