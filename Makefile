@@ -75,6 +75,7 @@ OBJS = \
 	src/rmsync.o \
 	src/secret_file.o \
 	src/shmem.o \
+	src/shmem_limit.o \
 	src/shmem_worker.o \
 	src/store_config.o \
 	src/store_item.o \

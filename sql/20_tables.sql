@@ -26,6 +26,7 @@ CREATE TABLE rmsync.integration_configs (
 	refresh_token_encrypted text,
 	token_expires_at timestamptz,
 	grant_id text,			-- OAuth: lanes of a user with the same one share their tokens
+	workspace_id text,		-- OAuth: where the grant is for, as far as the service said
 	item_types int NOT NULL,		-- bits: 1 notebook, 2 page, 4 todo, 8 highlight
 	granularity "char" NOT NULL,	-- 'i' item, 'n' notebook
 	state text NOT NULL DEFAULT 'active'
@@ -86,6 +87,7 @@ CREATE TABLE rmsync.sync_queue (
 	attempt int NOT NULL DEFAULT 0,	-- item errors
 	crash_count int NOT NULL DEFAULT 0,	-- of a worker that worked on nothing else
 	suspect smallint NOT NULL DEFAULT 0,	-- 1: its job runs alone, 2: it runs alone
+	series bigint NOT NULL DEFAULT 0,	-- changes with each mark of the item's own
 	error_code text,
 	error_message text,
 	trigger_source text NOT NULL DEFAULT 'trigger',

@@ -154,6 +154,42 @@ destination_changes(int64 user_id, const char *target_name, Jsonb *config,
 	return !same;
 }
 
+/*
+ * The connection names a token that OAuth gave the user's connection to another
+ * target of the service: it has the same grant, whose tokens are renewed for
+ * all.
+ */
+static void
+share_grant(int64 user_id, const RmsyncTarget *target, Jsonb *config)
+{
+	char *token = token_of(config);
+
+	if (target->oauth == NULL || token == NULL)
+		return;
+	for (int i = 0; rmsync_targets[i] != NULL; i++)
+	{
+		const RmsyncTarget *other = rmsync_targets[i];
+		char *stored;
+		char *access;
+		bool same;
+
+		if (other == target || other->oauth != target->oauth)
+			continue;
+		stored = rmsync_store_oauth_access(CurrentMemoryContext, user_id,
+										   other->name);
+		access = stored ? rmsync_decrypt(user_id, stored) : NULL;
+		if (access == NULL)
+			continue;
+		same = strcmp(access, token) == 0;
+		explicit_bzero(access, strlen(access));
+		if (same)
+		{
+			rmsync_store_oauth_share(user_id, target->name, other->name);
+			return;
+		}
+	}
+}
+
 Datum
 rmsync_connect_sql(PG_FUNCTION_ARGS)
 {
@@ -218,7 +254,10 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 							 elsewhere, backup,
 							 target->two_way != NULL && target->two_way(config));
 	if (new_token && !backup)
+	{
 		rmsync_store_oauth_forget(user_id, name);
+		share_grant(user_id, target, config);
+	}
 	result = MemoryContextStrdup(cxt, result);
 	SPI_finish();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(result)));

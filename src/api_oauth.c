@@ -23,6 +23,8 @@
 
 PG_FUNCTION_INFO_V1(rmsync_oauth_store_sql);
 
+#define MAX_SIBLINGS 16
+
 /* An error context that says nothing but hides the caller's statement. */
 static void
 hide_statement(void *arg)
@@ -45,15 +47,70 @@ need_oauth(const char *target_name)
 	return target->oauth;
 }
 
+/* The token a connection was made with, palloc'd; NULL = none that opens. */
+static char *
+configured_token(int64 user_id, const RmsyncTarget *target)
+{
+	char *stored =
+		rmsync_store_lane_token(CurrentMemoryContext, user_id, target->name);
+	char *plain = stored ? rmsync_decrypt(user_id, stored) : NULL;
+	char *token = NULL;
+	Jsonb *config;
+
+	if (plain == NULL)
+		return NULL;
+	config = rmsync_json_parse(plain, strlen(plain));
+	if (config != NULL && target->credential != NULL)
+		token = target->credential(config);
+	explicit_bzero(plain, strlen(plain));
+	if (config != NULL)
+		explicit_bzero(config, VARSIZE(config));
+	return token;
+}
+
+/*
+ * The user's other connections that were made with the token which now comes
+ * from OAuth, or with the one it takes the place of: applications keep a copy
+ * in each.  Returns names of targets.
+ */
+static int
+same_token(int64 user_id, const RmsyncTarget *target, const char *access,
+		   const char **names)
+{
+	char *mine = configured_token(user_id, target);
+	int n = 0;
+
+	for (int i = 0; rmsync_targets[i] != NULL; i++)
+	{
+		const RmsyncTarget *other = rmsync_targets[i];
+		char *theirs;
+
+		if (other == target || other->oauth != target->oauth || n == MAX_SIBLINGS)
+			continue;
+		theirs = configured_token(user_id, other);
+		if (theirs == NULL)
+			continue;
+		if (strcmp(theirs, access) == 0 ||
+			(mine != NULL && strcmp(theirs, mine) == 0))
+			names[n++] = other->name;
+		explicit_bzero(theirs, strlen(theirs));
+	}
+	if (mine != NULL)
+		explicit_bzero(mine, strlen(mine));
+	return n;
+}
+
 static char *
 store_grant(int64 user_id, const char *target_name, Jsonb *response)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	RmsyncOauthTokens tokens;
 	const char *problem = need_oauth(target_name)->read(response, &tokens);
+	const char *names[MAX_SIBLINGS];
 	char *access;
 	char *refresh = NULL;
 	char *result;
+	int n;
 
 	if (problem != NULL)
 	{
@@ -62,14 +119,19 @@ store_grant(int64 user_id, const char *target_name, Jsonb *response)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid token response"), errdetail("%s", problem)));
 	}
+	SPI_connect();
+	/* refuses another user's */
+	user_id = rmsync_store_effective_user(user_id);
 	access = rmsync_encrypt(user_id, tokens.access_token);
 	if (tokens.refresh_token != NULL)
 		refresh = rmsync_encrypt(user_id, tokens.refresh_token);
+	n = same_token(user_id, rmsync_target_find(target_name),
+				   tokens.access_token, names);
 	rmsync_oauth_wipe(&tokens);
 
-	SPI_connect();
 	result = rmsync_store_oauth_grant(user_id, target_name, access, refresh,
-									  tokens.grant_id);
+									  tokens.grant_id, tokens.workspace_id,
+									  names, n);
 	result = MemoryContextStrdup(cxt, result);
 	SPI_finish();
 	return result;

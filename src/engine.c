@@ -5,8 +5,9 @@
  *
  * Used by worker.c's loop and by CALL rmsync_run().  A turn first lets the
  * transport work and targets go on, then, if there is anything to read or
- * write, runs one short transaction (record, fold, load), then starts what
- * was loaded.  HTTP runs only between transactions.
+ * write, runs one short transaction (record, load), before it another if there
+ * is new work (fold), then starts what was loaded.  HTTP runs only between
+ * transactions.
  *
  * One process at a time sends for a target: it holds a session-level advisory
  * lock, the lease.  A worker that finds work for a target nobody has leased
@@ -32,6 +33,9 @@
 /* Results wait at most this long, or until this many are there. */
 #define FLUSH_US 20000
 #define FLUSH_JOBS 128
+
+/* While another process is at the queue's rows. */
+#define AGAIN_US 3000
 
 int64
 rmsync_engine_now(void)
@@ -158,6 +162,11 @@ due_passed(RmsyncEngine *engine)
 static bool
 wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 {
+	if (engine->again_us != 0)
+	{
+		engine->woken_again = engine->woken_again || woken;
+		return now_us >= engine->again_us;
+	}
 	if (woken || engine->ncommitting > 0 || engine->due_dirty ||
 		now_us >= engine->next_check_us || due_passed(engine))
 		return true;
@@ -174,33 +183,48 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 	return wants_load(engine, now_us);
 }
 
-/* Returns false if the extension is gone. */
+/*
+ * Somebody else is at the rows: what was to be done is done a moment later.
+ * Waiting here would hold up the transport.
+ */
+static void
+try_again(RmsyncEngine *engine, bool woken, int64 now_us)
+{
+	engine->again_us = now_us + AGAIN_US;
+	engine->woken_again = engine->woken_again || woken;
+	rmsync_txn_end(false);
+}
+
+/*
+ * New work of all lanes, whoever serves them: the only transaction that may
+ * touch rows of lanes that are not ours.  It is short, and alone at the queue:
+ * rows are locked in any order.
+ *
+ * What is sent carries the versions given here: were they lost in a crash, it
+ * would be sent again as something new.  The one that follows may write
+ * nothing, and would not flush what this one has written.
+ */
 static bool
-database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
+take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 {
 	RmsyncLaneList lanes;
-	bool durable;
 	bool others = false;
-	bool check = now_us >= engine->next_check_us;
+	bool durable = engine->after_crash || engine->has_suspects;
 
-	rmsync_txn_begin("rmsync: recording and loading");
+	rmsync_txn_begin("rmsync: taking in");
 	MemoryContextSwitchTo(engine->turn_cxt);
 	if (!rmsync_store_present())
 	{
 		rmsync_txn_end(false);
 		return false;
 	}
-	/*
-	 * What is sent carries the versions given here: were they lost in a
-	 * crash, it would be sent again as something new.
-	 */
-	durable = rmsync_engine_record(engine, now_us);
-	others = engine->others;
-	engine->others = false;
-	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
+	if (!rmsync_store_lock_queue(true))
+	{
+		try_again(engine, woken, now_us);
+		return true;
+	}
 	if (woken && !engine->instance_ok)
 		engine->instance_ok = rmsync_store_instance_ok();
-	rmsync_engine_flush_lanes(engine, now_us, false);
 	if (woken || check)
 		durable = rmsync_engine_take_in(engine, now_us, &others) || durable;
 	if (check)
@@ -211,7 +235,39 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		rmsync_engine_polls(engine, now_us, &others);
 	}
-	if (check || engine->has_suspects)
+	if (check)
+		engine->look_for_suspects = true;
+	rmsync_txn_end(durable);
+	engine->others = engine->others || others;
+	engine->woken_again = false;
+	return true;
+}
+
+/* Writes and reads rows of our lanes.  Returns false if the extension is gone. */
+static bool
+lanes_turn(RmsyncEngine *engine, int64 now_us)
+{
+	bool durable;
+	bool others;
+
+	rmsync_txn_begin("rmsync: recording and loading");
+	MemoryContextSwitchTo(engine->turn_cxt);
+	if (!rmsync_store_present())
+	{
+		rmsync_txn_end(false);
+		return false;
+	}
+	if (!rmsync_store_lock_queue(rmsync_engine_links_wanted(engine)))
+	{
+		try_again(engine, false, now_us);
+		return true;
+	}
+	durable = rmsync_engine_record(engine, now_us);
+	others = engine->others;
+	engine->others = false;
+	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
+	rmsync_engine_flush_lanes(engine, now_us, false);
+	if (engine->look_for_suspects || engine->has_suspects)
 		rmsync_engine_find_suspects(engine, now_us, &others);
 	if (may_load(engine) && wants_load(engine, now_us))
 	{
@@ -228,6 +284,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	rmsync_store_flush();
 	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
+	engine->look_for_suspects = false;
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
@@ -235,6 +292,20 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 	if (engine->careful > 0)
 		engine->careful--;
 	return true;
+}
+
+/* Returns false if the extension is gone. */
+static bool
+database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
+{
+	bool check = now_us >= engine->next_check_us;
+
+	engine->again_us = 0;
+	woken = woken || engine->woken_again;
+	if ((woken || check || due_passed(engine)) &&
+		!take_in_turn(engine, woken, check, now_us))
+		return false;
+	return engine->again_us != 0 || lanes_turn(engine, now_us);
 }
 
 /* ---- turns ---- */
@@ -256,6 +327,11 @@ next_timeout(RmsyncEngine *engine)
 	long timeout = rmsync_http_wait_ms(engine->http);
 	dlist_iter iter;
 
+	if (engine->again_us != 0)
+	{
+		sooner(&timeout, engine->again_us - now_us);
+		return timeout;
+	}
 	sooner(&timeout, engine->next_check_us - now_us);
 	if (engine->ncommitting > 0 || !dlist_is_empty(&engine->responded) ||
 		wants_load(engine, now_us))
@@ -274,7 +350,7 @@ next_timeout(RmsyncEngine *engine)
 	{
 		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
 
-		sooner(&timeout, rmsync_bucket_wait(&ejob->lane->bucket, now_us));
+		sooner(&timeout, ejob->deadline_us - now_us);
 	}
 	dlist_foreach(iter, &engine->delayed)
 	{
@@ -326,7 +402,8 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 		engine->in_flight + (dlist_is_empty(&engine->refreshes) ? 0 : 1);
 	engine->stat.lanes = (int) hash_get_num_entries(engine->lanes);
 	*timeout_ms = next_timeout(engine);
-	return engine->stat.in_flight == 0 && engine->nended == 0 && *timeout_ms != 0
+	return engine->stat.in_flight == 0 && engine->nended == 0 &&
+				   engine->again_us == 0 && *timeout_ms != 0
 			   ? RMSYNC_ENGINE_IDLE
 			   : RMSYNC_ENGINE_BUSY;
 }
@@ -400,6 +477,7 @@ rmsync_engine_recover(RmsyncEngine *engine)
 
 	/* outcomes are written together: which one was it? */
 	engine->careful = engine->nended + engine->ncommitting + 1;
+	engine->again_us = 0;
 	engine->due_dirty = true;
 }
 
@@ -421,6 +499,8 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 	MemoryContextSwitchTo(engine->turn_cxt);
 	if (rmsync_store_present())
 	{
+		/* also if somebody else is at the queue: it is now or never */
+		(void) rmsync_store_lock_queue(false);
 		(void) rmsync_engine_record(engine, rmsync_engine_now());
 		if (tokens)
 			(void) rmsync_engine_refresh_store(engine, rmsync_engine_now());

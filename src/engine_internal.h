@@ -42,11 +42,11 @@ typedef struct EngineJob
 	RmsyncLane *lane;
 	RmsyncHttpRequest request;
 	RmsyncHttpResponse response;	/* of the last request */
-	int64		deadline_us;	/* delayed until */
+	int64		deadline_us;	/* delayed until, or when its token comes */
 	int64		started_us;
 	int			db_errors;		/* how often recording it failed */
 	int			generation;		/* of the lane's credentials at its start */
-	bool		has_request;	/* planned, waiting for a token */
+	bool		put_off;		/* its lane was stopped before it could send */
 	bool		began;
 	int			record;			/* entries in the flight recorder */
 } EngineJob;
@@ -70,12 +70,16 @@ struct RmsyncEngine
 	bool		instance_ok;
 	bool		key_ok;			/* there is a master key */
 	bool		others;			/* other processes got work from us */
+	bool		look_for_suspects;
+	int64		again_us;		/* the database was left to another process: try
+								 * again then; 0 = it was not */
+	bool		woken_again;	/* and then take in */
 	HTAB	   *lanes;
 	HTAB	   *claims;
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
 	dlist_head	started;		/* jobs started and not ended, all of them */
 	dlist_head	responded;
-	dlist_head	waiting;		/* for a token */
+	dlist_head	waiting;		/* for the token they have reserved */
 	dlist_head	delayed;
 	dlist_head	committing;
 	dlist_head	ended;
@@ -123,6 +127,7 @@ extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
 								bool *others);
 extern void rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob,
 								int64 now_us);
+extern bool rmsync_engine_links_wanted(RmsyncEngine *engine);
 extern void rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us);
 
 /* engine_load.c */

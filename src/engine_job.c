@@ -100,7 +100,6 @@ on_response(void *arg, const RmsyncHttpResponse *response)
 static void
 send_request(RmsyncEngine *engine, EngineJob *ejob)
 {
-	ejob->has_request = false;
 	ejob->job.requests++;
 	engine->stat.requests++;
 	if (ejob->request.timeout_ms == 0 ||
@@ -108,6 +107,35 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 		ejob->request.timeout_ms = rmsync_http_timeout;
 	rmsync_http_start(engine->http, &ejob->request, ejob->job.cxt, on_response,
 					  ejob);
+}
+
+/* Sends the request as soon as the limit of its service allows it. */
+static void
+wait_for_token(RmsyncEngine *engine, EngineJob *ejob)
+{
+	int64 now_us = rmsync_engine_now();
+	int64 wait = rmsync_lane_reserve(ejob->lane, now_us);
+
+	/* a lane that is told to wait, too, is seen to in rmsync_engine_tokens */
+	if (wait == 0 && !rmsync_lane_closed(ejob->lane, now_us))
+		send_request(engine, ejob);
+	else
+	{
+		ejob->deadline_us = now_us + wait;
+		dlist_push_tail(&engine->waiting, &ejob->node);
+	}
+}
+
+/* It cannot send what it wants to: its items stay in the queue. */
+static void
+put_off(RmsyncEngine *engine, EngineJob *ejob, RmsyncFailScope scope,
+		const char *code)
+{
+	dlist_delete(&ejob->node);
+	rmsync_lane_return(ejob->lane);
+	ejob->put_off = scope == RMSYNC_FAIL_RATE;
+	rmsync_job_fail(&ejob->job, scope, 0, code, NULL);
+	end_job(engine, ejob);
 }
 
 /*
@@ -148,11 +176,7 @@ rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 	switch (step)
 	{
 		case RMSYNC_STEP_REQUEST:
-			ejob->has_request = true;
-			if (rmsync_bucket_take(&ejob->lane->bucket, rmsync_engine_now()))
-				send_request(engine, ejob);
-			else
-				dlist_push_tail(&engine->waiting, &ejob->node);
+			wait_for_token(engine, ejob);
 			break;
 		case RMSYNC_STEP_COMMIT:
 			dlist_push_tail(&engine->committing, &ejob->node);
@@ -191,9 +215,8 @@ rmsync_engine_responses(RmsyncEngine *engine)
 }
 
 /*
- * Jobs that wait for a token, first come first served per lane.  A job whose
- * lane was blocked meanwhile (another job of it met a limit) ends instead:
- * its items stay in the queue.
+ * Jobs whose token has come.  One whose lane was blocked meanwhile (another
+ * job, of it or of a lane with the same limit, was refused) ends instead.
  */
 void
 rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
@@ -203,25 +226,13 @@ rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
 	dlist_foreach_modify(iter, &engine->waiting)
 	{
 		EngineJob *ejob = dlist_container(EngineJob, node, iter.cur);
-		int64 wait = rmsync_lane_wait(ejob->lane, now_us);
 
+		/* the token is no longer good; what this says is known */
 		if (ejob->lane->refresh != NULL)
-		{
-			/* its token is no longer good; what this says is known */
-			dlist_delete(&ejob->node);
-			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_AUTH, 0, "unauthorized",
-							NULL);
-			end_job(engine, ejob);
-		}
-		else if (wait > 0)
-		{
-			dlist_delete(&ejob->node);
-			rmsync_job_fail(&ejob->job, RMSYNC_FAIL_RATE,
-							(int) Min(wait / 1000 + 1, INT_MAX), "rate_limit",
-							NULL);
-			end_job(engine, ejob);
-		}
-		else if (rmsync_bucket_take(&ejob->lane->bucket, now_us))
+			put_off(engine, ejob, RMSYNC_FAIL_AUTH, "unauthorized");
+		else if (rmsync_lane_wait(ejob->lane, now_us) > 0)
+			put_off(engine, ejob, RMSYNC_FAIL_RATE, "rate_limit");
+		else if (ejob->deadline_us <= now_us)
 		{
 			dlist_delete(&ejob->node);
 			send_request(engine, ejob);
@@ -321,6 +332,30 @@ can_record(const RmsyncEngine *engine, RmsyncLane *lane)
 }
 
 /*
+ * Is there a slot for a job of this lane?  A quarter of them is kept for lanes
+ * that have nothing under way and are not in trouble, half of that for targets
+ * with nothing under way: so one lane, or one service that does not answer,
+ * cannot take them all.
+ */
+static bool
+has_slot(const RmsyncEngine *engine, const RmsyncLane *lane)
+{
+	int free = rmsync_max_in_flight - engine->in_flight;
+	int kept = rmsync_max_in_flight / 4;
+
+	if (lane->in_flight > 0 || lane->fail_streak > 0)
+		return free > kept;
+	for (int i = 0; i < engine->nleases; i++)
+	{
+		const RmsyncLease *lease = &engine->leases[i];
+
+		if (lease->held && lease != lane->lease && lane->lease->in_flight > 0)
+			return free > kept / 2;
+	}
+	return free > 0;
+}
+
+/*
  * Starts buffered jobs, one per lane and round, so that a user with much work
  * does not delay one with little.  While a suspect waits to run alone, or does,
  * nothing else starts.
@@ -352,7 +387,7 @@ rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us)
 			if (lane->buffered > 0 && !lane->usable)
 				rmsync_engine_drop_buffer(engine, lane);
 			if (lane->buffered == 0 || lane->in_flight >= limit ||
-				lane->troubled > 0 || engine->in_flight >= rmsync_max_in_flight ||
+				lane->troubled > 0 || !has_slot(engine, lane) ||
 				rmsync_lane_wait(lane, now_us) > 0 || !can_record(engine, lane))
 				continue;
 			/*

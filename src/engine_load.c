@@ -137,6 +137,7 @@ new_item(MemoryContext cxt, const RmsyncQueueRow *row)
 	item->queue_id = row->queue_id;
 	item->version = row->version;
 	item->seq = row->seq;
+	item->series = row->series;
 	item->attempt = row->attempt;
 	item->forced = row->forced;
 	return item;
@@ -297,8 +298,9 @@ load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 		return;
 	}
 	/* what cannot be sent soon should not be read yet */
-	if (lane->bucket.rate > 0)
-		limit = Min(limit, 2 + (int) (lane->bucket.tokens + lane->bucket.rate));
+	if (lane->limits.requests_per_second > 0)
+		limit = Min(limit, 2 + (int) (rmsync_lane_tokens(lane, now_us) +
+									  lane->limits.requests_per_second));
 	n = rmsync_store_ready(engine->turn_cxt, lane->lane_id, lane->after_priority,
 						   lane->after_seq, NULL, limit, &rows);
 	if (n < limit)

@@ -289,6 +289,8 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	int delay = ejob->job.fail.delay_ms;
 	int64 until;
 
+	if (ejob->put_off)
+		return; /* nothing was sent: why it waits is known */
 	if (now_us < lane->blocked_until_us && delay <= 0)
 		return; /* several jobs met the same limit */
 	if (delay <= 0)
@@ -299,8 +301,7 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	until = now_us + (int64) delay * 1000;
 	if (until <= lane->blocked_until_us)
 		return;
-	lane->blocked_until_us = until;
-	rmsync_bucket_block(&lane->bucket, until);
+	rmsync_lane_limited(lane, ejob->job.workspace_limited, until, now_us);
 	if (delay >= PERSIST_BLOCK_MS)
 	{
 		rmsync_store_lane_blocked(lane->lane_id, delay,

@@ -227,20 +227,15 @@ rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us)
 	}
 }
 
-/*
- * Items of other connections that link to the objects of pages: what changed
- * is queued for them.
- */
-void
-rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+/* Pages of a job whose objects have changed; returns how many. */
+static int
+changed_pages(const EngineJob *ejob, const char **ids)
 {
-	RmsyncJob *job = &ejob->job;
-	const char **ids;
+	const RmsyncJob *job = &ejob->job;
 	int n = 0;
 
 	if (!ejob->lane->lease->target->linked_to)
-		return;
-	ids = palloc(sizeof(char *) * Max(job->nitems, 1));
+		return 0;
 	for (int i = 0; i < job->nitems; i++)
 	{
 		RmsyncItem *item = job->items[i];
@@ -251,15 +246,48 @@ rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			(now != NULL && item->recorded_id != NULL &&
 			 strcmp(now, item->recorded_id) == 0))
 			continue;
-		ids[n++] = item->id;
+		if (ids != NULL)
+			ids[n] = item->id;
+		n++;
 	}
-	if (n > 0)
-	{
-		int64 lane_id;
+	return n;
+}
 
-		rmsync_store_flush();
-		lane_id = rmsync_store_links(job->lane, ids, n);
-		if (lane_id != 0)
-			rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
+/* Is anything to be recorded for which other lanes' rows are written? */
+bool
+rmsync_engine_links_wanted(RmsyncEngine *engine)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &engine->committing)
+	{
+		if (changed_pages(dlist_container(EngineJob, node, iter.cur), NULL) > 0)
+			return true;
 	}
+	dlist_foreach(iter, &engine->ended)
+	{
+		if (changed_pages(dlist_container(EngineJob, node, iter.cur), NULL) > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Items of other connections that link to the objects of pages: what changed
+ * is queued for them.
+ */
+void
+rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+{
+	RmsyncJob *job = &ejob->job;
+	const char **ids = palloc(sizeof(char *) * Max(job->nitems, 1));
+	int n = changed_pages(ejob, ids);
+	int64 lane_id;
+
+	if (n == 0)
+		return;
+	rmsync_store_flush();
+	lane_id = rmsync_store_links(job->lane, ids, n);
+	if (lane_id != 0)
+		rmsync_engine_lane_has_work(engine, lane_id, now_us, &engine->others);
 }

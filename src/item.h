@@ -107,6 +107,8 @@ typedef struct RmsyncItem
 								 * context */
 	int64		seq;			/* of the queue row: the same from the first mark
 								 * until the item is delivered */
+	int64		series;			/* of the queue row: another number whenever the
+								 * item itself was marked */
 	int			attempt;		/* item errors so far */
 	bool		present;		/* belongs at the target; else delete there */
 	bool		ready;			/* has content to deliver now */
@@ -220,6 +222,7 @@ typedef struct RmsyncJob
 	RmsyncFailure fail;
 	int			requests;		/* sent so far */
 	int			delay_ms;		/* of the last RMSYNC_STEP_DELAY */
+	bool		workspace_limited;	/* RMSYNC_FAIL_RATE is the workspace's */
 } RmsyncJob;
 
 /*

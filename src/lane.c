@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "credentials.h"
@@ -131,8 +132,42 @@ decrypt_config(RmsyncLane *lane, const RmsyncLaneRow *row)
 	return lane->info.config != NULL;
 }
 
+/*
+ * Which limits hold for the lane.  An OAuth token changes when it is renewed,
+ * the grant does not.
+ */
 static void
-apply_limits(RmsyncLane *lane, int64 now_us)
+set_limit_keys(RmsyncLane *lane, const RmsyncLaneRow *row)
+{
+	const RmsyncTarget *target = lane->lease->target;
+	char *workspace = NULL;
+	char *credential = NULL;
+
+	if (target->credential != NULL)
+		credential = target->credential(lane->info.config);
+	if (credential == NULL)
+		lane->limit_key =
+			rmsync_limit_key("lane", psprintf("%u/" INT64_FORMAT, MyDatabaseId,
+											  lane->lane_id));
+	else if (row->access != NULL && row->grant_id != NULL)
+		lane->limit_key = rmsync_limit_key(psprintf("%s grant", target->service),
+										   row->grant_id);
+	else
+		lane->limit_key = rmsync_limit_key(target->service, credential);
+	wipe_text(credential);
+	if (row->workspace_id != NULL)
+		workspace = row->workspace_id;
+	else if (target->workspace != NULL)
+		workspace = target->workspace(lane->info.config);
+	lane->workspace_key =
+		workspace == NULL
+			? 0
+			: rmsync_limit_key(psprintf("%s workspace", target->service),
+							   workspace);
+}
+
+static void
+apply_limits(RmsyncLane *lane, const RmsyncLaneRow *row)
 {
 	const RmsyncTarget *target = lane->lease->target;
 	RmsyncTargetLimits limits = target->limits;
@@ -141,19 +176,12 @@ apply_limits(RmsyncLane *lane, int64 now_us)
 		target->lane_limits(lane->info.config, lane->info.remote, &limits);
 	if (limits.jobs_per_lane < 1)
 		limits.jobs_per_lane = 1;
-	if (lane->bucket.updated_us == 0)
-		rmsync_bucket_init(&lane->bucket, limits.requests_per_second,
-						   limits.burst, true, now_us);
-	else
-	{
-		lane->bucket.rate = limits.requests_per_second;
-		lane->bucket.burst = limits.burst;
-	}
 	lane->limits = limits;
+	set_limit_keys(lane, row);
 }
 
 static void
-rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
+rebuild(RmsyncLane *lane, RmsyncLaneRow *row)
 {
 	rmsync_lane_clear(lane);
 	lane->cxt = AllocSetContextCreate(TopMemoryContext, "rmsync lane",
@@ -179,7 +207,7 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row, int64 now_us)
 		row->state = RMSYNC_LANE_AUTH;
 		return;
 	}
-	apply_limits(lane, now_us);
+	apply_limits(lane, row);
 }
 
 bool
@@ -205,7 +233,7 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 			lane->info.config_epoch != row.config_epoch ||
 			lane->info.config == NULL || (row.stale && !lane->stale))
 		{
-			rebuild(lane, &row, now_us);
+			rebuild(lane, &row);
 			if (!lane->swapped)
 				lane->backup_tried = false;
 		}
@@ -236,7 +264,9 @@ void
 rmsync_lane_unblock(RmsyncLane *lane)
 {
 	lane->blocked_until_us = 0;
-	lane->bucket.blocked_until_us = 0;
+	rmsync_limit_open(lane->limit_key);
+	if (lane->workspace_key != 0)
+		rmsync_limit_open(lane->workspace_key);
 	lane->fail_streak = lane->limit_streak = lane->blocked_streak = 0;
 }
 
@@ -268,10 +298,65 @@ rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 	}
 }
 
+static RmsyncRate
+rate_of(const RmsyncLane *lane)
+{
+	RmsyncRate rate = { lane->limits.requests_per_second, lane->limits.burst };
+
+	return rate;
+}
+
+int64
+rmsync_lane_reserve(const RmsyncLane *lane, int64 now_us)
+{
+	return rmsync_limit_reserve(lane->limit_key, rate_of(lane), now_us);
+}
+
+void
+rmsync_lane_return(const RmsyncLane *lane)
+{
+	if (lane->limits.requests_per_second > 0)
+		rmsync_limit_return(lane->limit_key);
+}
+
+double
+rmsync_lane_tokens(const RmsyncLane *lane, int64 now_us)
+{
+	return rmsync_limit_tokens(lane->limit_key, rate_of(lane), now_us);
+}
+
+void
+rmsync_lane_limited(RmsyncLane *lane, bool workspace, int64 until_us, int64 now_us)
+{
+	lane->blocked_until_us = Max(lane->blocked_until_us, until_us);
+	rmsync_limit_close(workspace && lane->workspace_key != 0 ? lane->workspace_key
+															 : lane->limit_key,
+					   until_us, now_us);
+}
+
+static int64
+closed_until(const RmsyncLane *lane, int64 now_us)
+{
+	int64 until = 0;
+
+	if (lane->limit_key != 0)
+		until = rmsync_limit_closed(lane->limit_key, now_us);
+	if (lane->workspace_key != 0)
+		until = Max(until, rmsync_limit_closed(lane->workspace_key, now_us));
+	return until;
+}
+
+bool
+rmsync_lane_closed(const RmsyncLane *lane, int64 now_us)
+{
+	return closed_until(lane, now_us) > now_us;
+}
+
 int64
 rmsync_lane_wait(const RmsyncLane *lane, int64 now_us)
 {
 	int64 until = Max(lane->blocked_until_us, lane->lease->open_until_us);
 
+	until = Max(until, closed_until(lane, now_us));
 	return until > now_us ? until - now_us : 0;
 }

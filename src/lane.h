@@ -13,7 +13,7 @@
 #define RMSYNC_LANE_H
 
 #include "lib/ilist.h"
-#include "ratelimit.h"
+#include "shmem_limit.h"
 #include "store.h"
 #include "target.h"
 #include "utils/hsearch.h"
@@ -41,7 +41,8 @@ typedef struct RmsyncLane
 	char	   *credentials;	/* what config was decrypted from */
 	int			generation;		/* of the credentials */
 	RmsyncTargetLimits limits;
-	RmsyncBucket bucket;
+	uint64		limit_key;		/* its bucket's, see shmem_limit.h */
+	uint64		workspace_key;	/* of the limit above that; 0 = unknown */
 	bool		has_backup;
 	bool		backup_tried;
 	bool		swapped;		/* config is no longer the stored one */
@@ -96,6 +97,26 @@ extern void rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /* Frees what the lane owns. */
 extern void rmsync_lane_clear(RmsyncLane *lane);
+
+/*
+ * Takes the place of a request; returns microseconds until its time.  return
+ * gives it back.
+ */
+extern int64 rmsync_lane_reserve(const RmsyncLane *lane, int64 now_us);
+extern void rmsync_lane_return(const RmsyncLane *lane);
+
+/* The service told it, or a lane with the same limit, to wait. */
+extern bool rmsync_lane_closed(const RmsyncLane *lane, int64 now_us);
+
+/* How many requests could be sent now. */
+extern double rmsync_lane_tokens(const RmsyncLane *lane, int64 now_us);
+
+/*
+ * The service refused a request: all lanes wait that have its limit, which is
+ * the workspace's or the credential's.
+ */
+extern void rmsync_lane_limited(RmsyncLane *lane, bool workspace,
+								int64 until_us, int64 now_us);
 
 /* Microseconds until the lane may start a job or request; 0 = now. */
 extern int64 rmsync_lane_wait(const RmsyncLane *lane, int64 now_us);

@@ -209,6 +209,9 @@ read_rate(NotionJob *nj, const RmsyncHttpResponse *response)
 	if (reason != NULL && strcmp(reason, "public_api_request_blocked") == 0)
 		return stopped(nj, RMSYNC_FAIL_HELD, 0, "request_blocked",
 					   "Notion has blocked the connection.");
+	nj->job->workspace_limited =
+		reason != NULL &&
+		strcmp(reason, "public_api_space_request_rate_limit") == 0;
 	if (delay_ms < 0)
 	{
 		char *seconds = rmsync_json_get_string(nj->reply, "additional_data",

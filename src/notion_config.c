@@ -30,8 +30,8 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 #define SHARED_KEYS \
 	"api_token", "access_token", "notion_token", "database_id", \
 		"data_source_id", "base_url", "app_url", "resolve_delays_ms", \
-		"workspace_id", "workspace_name", "database_title", \
-		"available_properties", "verify_ssl"
+		"requests_per_minute", "workspace_id", "workspace_name", \
+		"database_title", "available_properties", "verify_ssl"
 
 const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
 												  "page_title", "highlights",
@@ -60,6 +60,9 @@ const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 	"\"app_url\":{\"type\":\"string\",\"format\":\"uri\"}," \
 	"\"resolve_delays_ms\":{\"type\":\"array\",\"maxItems\":8," \
 	"\"items\":{\"type\":\"integer\",\"minimum\":0}}," \
+	"\"requests_per_minute\":{\"type\":\"integer\",\"minimum\":10," \
+	"\"maximum\":600,\"default\":180," \
+	"\"title\":\"Requests a minute that the workspace's plan allows\"}," \
 	"\"workspace_id\":{},\"workspace_name\":{},\"database_title\":{}," \
 	"\"available_properties\":{},\"verify_ssl\":{},"
 
@@ -216,6 +219,17 @@ read_todos(NotionConfig *config, const JsonbValue *value)
 	return NULL;
 }
 
+static const char *
+read_rate(NotionConfig *config, const JsonbValue *value)
+{
+	double n;
+
+	if (!rmsync_config_number(value, &n) || n < 10 || n > 600)
+		return "must be a number from 10 to 600";
+	config->requests_per_minute = (int) n;
+	return NULL;
+}
+
 /* Reads one known field.  Returns NULL or what is wrong with it. */
 static const char *
 read_field(NotionConfig *config, const RmsyncConfigField *field)
@@ -252,6 +266,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_url(&config->app_url, value);
 	if (strcmp(key, "resolve_delays_ms") == 0)
 		return read_delays(config, value);
+	if (strcmp(key, "requests_per_minute") == 0)
+		return read_rate(config, value);
 	if (strcmp(key, "page_title") == 0)
 	{
 		config->page_title = rmsync_config_string(value);
@@ -353,4 +369,42 @@ rmsync_notion_wanted_types(Jsonb *json)
 	if (config.todos)
 		types |= RMSYNC_TYPE_BIT(RMSYNC_TODO);
 	return types;
+}
+
+/* The token by which Notion counts requests. */
+char *
+rmsync_notion_credential(Jsonb *json)
+{
+	static const char *const keys[] = { "api_token", "access_token",
+										"notion_token" };
+	char *token = NULL;
+
+	for (int i = 0; token == NULL && i < lengthof(keys); i++)
+		token = rmsync_json_get_string(json, keys[i], NULL);
+	return token;
+}
+
+/* The host's configurations say which workspace the token is for. */
+char *
+rmsync_notion_workspace(Jsonb *json)
+{
+	return rmsync_json_get_string(json, "workspace_id", NULL);
+}
+
+/* A plan may allow more; nothing Notion answers says how much. */
+void
+rmsync_notion_lane_limits(Jsonb *json, const char *remote,
+						  RmsyncTargetLimits *limits)
+{
+	JsonbValue buf;
+	double n;
+	JsonbValue *value =
+		getKeyJsonValueFromContainer(&json->root, "requests_per_minute",
+									 strlen("requests_per_minute"), &buf);
+
+	if (value == NULL || !rmsync_config_number(value, &n) || n < 10 || n > 600)
+		return;
+	/* in any minute 29 of 30, see rmsync_target_notion */
+	limits->burst = (int) (n / 15);
+	limits->requests_per_second = n * 0.9 / 60;
 }

@@ -97,8 +97,9 @@ notion_read(Jsonb *json, RmsyncOauthTokens *tokens)
 	tokens->access_token = rmsync_json_get_string(json, "access_token", NULL);
 	tokens->refresh_token = rmsync_json_get_string(json, "refresh_token", NULL);
 	tokens->grant_id = rmsync_json_get_string(json, "bot_id", NULL);
+	tokens->workspace_id = rmsync_json_get_string(json, "workspace_id", NULL);
 	if (tokens->grant_id == NULL)
-		tokens->grant_id = rmsync_json_get_string(json, "workspace_id", NULL);
+		tokens->grant_id = tokens->workspace_id;
 	if (tokens->access_token == NULL || !plausible_token(tokens->access_token))
 		return "Field \"access_token\" is missing or is not a token.";
 	if (tokens->refresh_token != NULL && !plausible_token(tokens->refresh_token))

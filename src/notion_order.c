@@ -26,29 +26,36 @@
 
 #include "target_notion.h"
 
-/* Weights of toggles that stay, see above. */
+/*
+ * Weights of toggles that stay, see above.  All notes of a notebook together
+ * count less than one page: moving a note costs little, while a page takes its
+ * text, and what users wrote about it, along.
+ */
 #define WEIGHT_REWRITTEN 1
-#define WEIGHT_DUE 1000
-#define WEIGHT_OTHER INT64CONST(100000000)
+#define WEIGHT_NOTE_DUE 10
+#define WEIGHT_NOTE 1000
+#define WEIGHT_DUE INT64CONST(100000000)
+#define WEIGHT_OTHER INT64CONST(100000000000000)
 
 
 /* ---- toggles that stay ---- */
 
+static bool
+is_page(const NotionSlot *slot)
+{
+	return slot->page != NULL ? slot->page->item->type == RMSYNC_PAGE
+							  : slot->sibling->type == RMSYNC_PAGE;
+}
+
 static int64
 slot_weight(const NotionSlot *slot)
 {
-	if (slot->page == NULL)
-		return WEIGHT_OTHER;
-	switch (slot->page->action)
-	{
-		case NOTION_PLAN_WRITE:
-			return WEIGHT_REWRITTEN;
-		case NOTION_PLAN_NONE:
-		case NOTION_PLAN_RETITLE:
-			return WEIGHT_DUE;
-		default:
-			return WEIGHT_OTHER;
-	}
+	if (slot->page != NULL && slot->page->action == NOTION_PLAN_WRITE)
+		return WEIGHT_REWRITTEN;
+	if (slot->page != NULL && (slot->page->action == NOTION_PLAN_NONE ||
+							   slot->page->action == NOTION_PLAN_RETITLE))
+		return is_page(slot) ? WEIGHT_DUE : WEIGHT_NOTE_DUE;
+	return is_page(slot) ? WEIGHT_OTHER : WEIGHT_NOTE;
 }
 
 /* Index of the toggle with the heaviest subsequence in slots 0 .. slot. */

@@ -329,7 +329,7 @@ const NotionKind rmsync_notion_todos = {
 	.marker = "todo",
 	.config_keys = rmsync_notion_todos_config_keys,
 	.config_hint =
-		"Fields are api_token, database_id, data_source_id, use_status_property, two_way and app_url.",
+		"Fields are api_token, database_id, data_source_id, use_status_property, two_way, requests_per_minute and app_url.",
 	.roles = roles,
 	.nroles = NOTION_TODO_ROLES,
 	.properties = todo_properties,

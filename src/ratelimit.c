@@ -8,8 +8,8 @@
  *
  * Tokens are a double.  Refilling by rate * elapsed rounds, so a caller that
  * waits exactly as long as rmsync_bucket_wait said may find 0.9999999 of a
- * token.  A take therefore accepts one part in a million less than a token
- * and lets the balance go that much below zero: nothing is given away, the
+ * token.  One part in a million less than a token is therefore enough, and the
+ * balance goes that much further below zero: nothing is given away, the
  * sum over any window stays within burst + rate * window.
  *
  *-------------------------------------------------------------------------
@@ -41,8 +41,8 @@ tokens_at(const RmsyncBucket *bucket, int64 now_us)
  * Sets a bucket up.
  *
  * "rate" in tokens per second, 0 = unlimited.  A burst below one token could
- * never let anything pass and counts as one.  "full": start with all tokens;
- * after a restart start empty, as the process before may just have spent
+ * never let anything pass and counts as one.  "full": start with all tokens,
+ * else empty as of "now_us": whoever had the bucket before may just have spent
  * them.
  */
 void
@@ -56,28 +56,43 @@ rmsync_bucket_init(RmsyncBucket *bucket, double rate, double burst, bool full,
 	bucket->blocked_until_us = 0;
 }
 
-/*
- * Takes one token.  Returns false, and changes nothing that matters, if there
- * is none or the bucket is closed.  A time before the last one adds nothing.
- */
-bool
-rmsync_bucket_take(RmsyncBucket *bucket, int64 now_us)
+/* Tokens the bucket holds; below zero while promised ones are to come. */
+double
+rmsync_bucket_tokens(const RmsyncBucket *bucket, int64 now_us)
 {
-	if (now_us < bucket->blocked_until_us)
-		return false;
-	if (bucket->rate == 0)
-		return true;
-
-	bucket->tokens = tokens_at(bucket, now_us);
-	bucket->updated_us = Max(bucket->updated_us, now_us);
-	if (bucket->tokens < ONE_TOKEN)
-		return false;
-	bucket->tokens -= 1;
-	return true;
+	return tokens_at(bucket, now_us);
 }
 
 /*
- * Microseconds from "now_us" until rmsync_bucket_take can succeed, 0 = now,
+ * Takes one token, now or in the future: returns how many microseconds after
+ * "now_us" the request may be sent.  Who comes later waits longer, so that
+ * everybody is served in turn, whichever process asks.  A closed bucket is not
+ * considered.  A time before the last one adds nothing.
+ */
+int64
+rmsync_bucket_reserve(RmsyncBucket *bucket, int64 now_us)
+{
+	double us;
+
+	if (bucket->rate == 0)
+		return 0;
+	bucket->tokens = tokens_at(bucket, now_us) - 1;
+	bucket->updated_us = Max(bucket->updated_us, now_us);
+	if (bucket->tokens >= ONE_TOKEN - 1)
+		return 0;
+	us = ceil(-bucket->tokens / bucket->rate * 1000000.0);
+	return us < (double) MAX_WAIT_US ? (int64) us : MAX_WAIT_US;
+}
+
+/* Gives a token back that was reserved and not used. */
+void
+rmsync_bucket_return(RmsyncBucket *bucket)
+{
+	bucket->tokens = Min(bucket->burst, bucket->tokens + 1);
+}
+
+/*
+ * Microseconds from "now_us" until a token could be had at once, 0 = now,
  * at most one day.
  */
 int64

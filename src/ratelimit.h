@@ -4,8 +4,9 @@
  *	  Token bucket on monotonic time: a pure module, the clock is an argument.
  *
  * A bucket holds up to "burst" tokens and gains "rate" a second, so in any
- * window of W seconds at most burst + rate * W requests pass: with burst 20
- * and rate 2.5 that is 170 in 60 s, inside Notion's 180.
+ * window of W seconds at most burst + rate * W requests pass: with burst 12
+ * and rate 2.7 that is 174 in 60 s, inside Notion's 180.  Tokens are handed out
+ * in turn: one that is not there yet can be reserved, and has its time.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,10 +26,16 @@ typedef struct RmsyncBucket
 extern void rmsync_bucket_init(RmsyncBucket *bucket, double rate, double burst,
 							   bool full, int64 now_us);
 
-/* Takes one token if there is one. */
-extern bool rmsync_bucket_take(RmsyncBucket *bucket, int64 now_us);
+/* Takes a token, there or to come; returns microseconds until its time. */
+extern int64 rmsync_bucket_reserve(RmsyncBucket *bucket, int64 now_us);
 
-/* Microseconds until a token is there; 0 = now. */
+/* A reserved token was not used. */
+extern void rmsync_bucket_return(RmsyncBucket *bucket);
+
+/* Tokens that are there; negative if some are promised. */
+extern double rmsync_bucket_tokens(const RmsyncBucket *bucket, int64 now_us);
+
+/* Microseconds until a token is there and the bucket open; 0 = now. */
 extern int64 rmsync_bucket_wait(const RmsyncBucket *bucket, int64 now_us);
 
 /* Closes the bucket until a time; never shortens an earlier closing. */

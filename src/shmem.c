@@ -19,6 +19,7 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "shmem.h"
+#include "shmem_limit.h"
 #include "shmem_private.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -45,7 +46,7 @@ shmem_request(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(add_size(shared_size(), rmsync_limit_size()));
 	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
 }
 
@@ -53,6 +54,8 @@ static void
 shmem_startup(void)
 {
 	bool found;
+	bool limits_found;
+	void *limits;
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
@@ -74,6 +77,8 @@ shmem_startup(void)
 			pg_atomic_init_u64(&slot->work_seq, 0);
 		}
 	}
+	limits = ShmemInitStruct("rmsync limits", rmsync_limit_size(), &limits_found);
+	rmsync_limit_init(limits, limits_found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -95,6 +95,7 @@ typedef struct RmsyncQueueRow
 	bool		forced;
 	TimestampTz created_at;
 	int			suspect;		/* 0 = no, 1 = its job runs alone, 2 = it does */
+	int64		series;			/* see RmsyncItem */
 } RmsyncQueueRow;
 
 /*
@@ -119,6 +120,14 @@ extern bool rmsync_store_suspect_lanes(MemoryContext cxt,
 extern int	rmsync_store_suspects(MemoryContext cxt, int64 lane_id,
 								  bool by_notebook, int limit,
 								  RmsyncQueueRow **rows);
+
+/*
+ * To be called before the queue's rows are written, so that processes cannot
+ * wait for each other's rows in a circle.  "all": also rows of lanes that are
+ * not ours; then nobody else is at them until the transaction ends.  False if
+ * somebody is: then nothing may be written.
+ */
+extern bool rmsync_store_lock_queue(bool all);
 
 /* Until the transaction ends nobody else deals with crashes. */
 extern void rmsync_store_lock_crashes(void);
@@ -235,6 +244,7 @@ typedef struct RmsyncLaneRow
 	char	   *access;			/* likewise: token that OAuth gave */
 	char	   *refresh;		/* likewise: what renews it */
 	char	   *grant_id;		/* NULL = not from OAuth */
+	char	   *workspace_id;	/* NULL = not known */
 	char	   *credentials;	/* equal as long as config and access are */
 	char	   *remote;			/* JSON text or NULL */
 	bool		stale;			/* they are to be learned again */
@@ -304,14 +314,25 @@ extern void rmsync_store_unlease(const char *target_name);
 
 /*
  * Stores the tokens of a grant for a connection, and for the user's others
- * that have the same grant.  Returns the connection as JSON text.
+ * that have the same grant; and for those of "same_token", names of targets,
+ * that have none.  Returns the connection as JSON text.
  */
 extern char *rmsync_store_oauth_grant(int64 user_id, const char *target_name,
 									  const char *access, const char *refresh,
-									  const char *grant_id);
+									  const char *grant_id,
+									  const char *workspace_id,
+									  const char **same_token, int nsame);
 
 /* The connection has a credential of another kind now. */
 extern void rmsync_store_oauth_forget(int64 user_id, const char *target_name);
+
+/* The Fernet token of a connection's grant; NULL = it has none. */
+extern char *rmsync_store_oauth_access(MemoryContext cxt, int64 user_id,
+									   const char *target_name);
+
+/* The connection gets the grant of the user's connection "from". */
+extern void rmsync_store_oauth_share(int64 user_id, const char *target_name,
+									 const char *from);
 
 typedef struct RmsyncGrantLane
 {

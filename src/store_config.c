@@ -21,6 +21,11 @@
 /* First key of our advisory locks: "rmsy" in ASCII. */
 #define LEASE_CLASS 0x726d7379
 
+/* The same of those on the queue, see rmsync_store_lock_queue. */
+#define QUEUE_CLASS 0x726d7378
+#define QUEUE_ROWS 1
+#define QUEUE_ALL 2
+
 #define CREDENTIALS \
 	"pg_catalog.concat_ws(' ', config_encrypted, access_token_encrypted)"
 
@@ -34,7 +39,7 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
 		" ELSE 0 END, total_items_synced, access_token_encrypted,"
 		" refresh_token_encrypted, grant_id, " CREDENTIALS ","
-		" coalesce(remote ->> 'stale' = 'true', false)"
+		" coalesce(remote ->> 'stale' = 'true', false), workspace_id"
 		" FROM rmsync.integration_configs WHERE id = $1",
 		1,
 		{ INT8OID }
@@ -63,6 +68,7 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	row->grant_id = rmsync_spi_text(cxt, 0, 14);
 	row->credentials = rmsync_spi_text(cxt, 0, 15);
 	row->stale = rmsync_spi_bool(0, 16);
+	row->workspace_id = rmsync_spi_text(cxt, 0, 17);
 	return true;
 }
 
@@ -252,7 +258,7 @@ rmsync_store_lane_swap(int64 lane_id, const char *credentials)
 							   /* a backup has a token of its own */
 							   " access_token_encrypted = NULL,"
 							   " refresh_token_encrypted = NULL,"
-							   " grant_id = NULL,"
+							   " grant_id = NULL, workspace_id = NULL,"
 							   " updated_at = pg_catalog.now()"
 							   " WHERE id = $1 AND " CREDENTIALS " = $2"
 							   " AND backup_config_encrypted IS NOT NULL",
@@ -309,4 +315,26 @@ rmsync_store_unlease(const char *target_name)
 {
 	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_CLASS),
 						Int32GetDatum(lease_key(target_name)));
+}
+
+static bool
+queue_lock(PGFunction how, int key)
+{
+	return DatumGetBool(DirectFunctionCall2(how, Int32GetDatum(QUEUE_CLASS),
+											Int32GetDatum(key)));
+}
+
+bool
+rmsync_store_lock_queue(bool all)
+{
+	if (!all)
+		return queue_lock(pg_try_advisory_xact_lock_shared_int4, QUEUE_ROWS);
+
+	/* one at a time; that one waits until the others' short writes are done */
+	if (!queue_lock(pg_try_advisory_xact_lock_int4, QUEUE_ALL))
+		return false;
+	(void) DirectFunctionCall2(pg_advisory_xact_lock_int4,
+							   Int32GetDatum(QUEUE_CLASS),
+							   Int32GetDatum(QUEUE_ROWS));
+	return true;
 }

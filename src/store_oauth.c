@@ -36,26 +36,32 @@ id_array(const RmsyncLaneList *lanes)
 char *
 rmsync_store_oauth_grant(int64 user_id, const char *target_name,
 						 const char *access, const char *refresh,
-						 const char *grant_id)
+						 const char *grant_id, const char *workspace_id,
+						 const char **same_token, int nsame)
 {
-	static RmsyncPlan plan = { "SELECT rmsync.store_grant($1, $2, $3, $4, $5)::text",
-							   5,
-							   { INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID } };
+	static RmsyncPlan plan = {
+		"SELECT rmsync.store_grant($1, $2, $3, $4, $5, $6, $7)::text",
+		7,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID }
+	};
 	MemoryContext cxt = CurrentMemoryContext;
-	Datum values[5];
-	char nulls[6] = "     ";
+	const char *texts[] = { target_name, access, refresh, grant_id, workspace_id };
+	Datum *names = palloc(sizeof(Datum) * Max(nsame, 1));
+	Datum values[7];
+	char nulls[8] = "       ";
 
 	values[0] = Int64GetDatum(user_id);
-	values[1] = CStringGetTextDatum(target_name);
-	values[2] = CStringGetTextDatum(access);
-	if (refresh != NULL)
-		values[3] = CStringGetTextDatum(refresh);
-	else
-		nulls[3] = 'n';
-	if (grant_id != NULL)
-		values[4] = CStringGetTextDatum(grant_id);
-	else
-		nulls[4] = 'n';
+	for (int i = 0; i < lengthof(texts); i++)
+	{
+		if (texts[i] != NULL)
+			values[i + 1] = CStringGetTextDatum(texts[i]);
+		else
+			nulls[i + 1] = 'n';
+	}
+	for (int i = 0; i < nsame; i++)
+		names[i] = CStringGetTextDatum(same_token[i]);
+	values[6] = PointerGetDatum(
+		construct_array(names, nsame, TEXTOID, -1, false, TYPALIGN_INT));
 	rmsync_plan_run(&plan, values, nulls, SPI_OK_SELECT);
 	return rmsync_spi_text(cxt, 0, 1);
 }
@@ -66,7 +72,7 @@ rmsync_store_oauth_forget(int64 user_id, const char *target_name)
 	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
 							   " SET access_token_encrypted = NULL,"
 							   " refresh_token_encrypted = NULL,"
-							   " grant_id = NULL"
+							   " grant_id = NULL, workspace_id = NULL"
 							   " WHERE user_id = $1 AND target_name = $2"
 							   " AND access_token_encrypted IS NOT NULL",
 							   2,
@@ -75,6 +81,47 @@ rmsync_store_oauth_forget(int64 user_id, const char *target_name)
 
 	values[0] = Int64GetDatum(user_id);
 	values[1] = CStringGetTextDatum(target_name);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+char *
+rmsync_store_oauth_access(MemoryContext cxt, int64 user_id,
+						  const char *target_name)
+{
+	static RmsyncPlan plan = { "SELECT access_token_encrypted"
+							   " FROM rmsync.integration_configs"
+							   " WHERE user_id = $1 AND target_name = $2"
+							   " AND grant_id IS NOT NULL",
+							   2,
+							   { INT8OID, TEXTOID } };
+	Datum values[2];
+
+	values[0] = Int64GetDatum(user_id);
+	values[1] = CStringGetTextDatum(target_name);
+	if (rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) == 0)
+		return NULL;
+	return rmsync_spi_text(cxt, 0, 1);
+}
+
+void
+rmsync_store_oauth_share(int64 user_id, const char *target_name, const char *from)
+{
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs c"
+		" SET access_token_encrypted = f.access_token_encrypted,"
+		" refresh_token_encrypted = f.refresh_token_encrypted,"
+		" grant_id = f.grant_id, workspace_id = f.workspace_id"
+		" FROM rmsync.integration_configs f"
+		" WHERE c.user_id = $1 AND c.target_name = $2"
+		" AND f.user_id = $1 AND f.target_name = $3",
+		3,
+		{ INT8OID, TEXTOID, TEXTOID }
+	};
+	Datum values[3];
+
+	values[0] = Int64GetDatum(user_id);
+	values[1] = CStringGetTextDatum(target_name);
+	values[2] = CStringGetTextDatum(from);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 

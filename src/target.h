@@ -83,6 +83,20 @@ typedef struct RmsyncTarget
 	 */
 	bool		(*two_way) (Jsonb *config);
 
+	/*
+	 * MAY be NULL.  What the service counts requests by: the credential in
+	 * this configuration, palloc'd; a secret.  Lanes of all targets of a
+	 * service that have the same share its limit.
+	 */
+	char	   *(*credential) (Jsonb *config);
+	const char *service;		/* set if credential is */
+
+	/*
+	 * MAY be NULL.  Id of the workspace, whose limit several credentials
+	 * share; NULL if the configuration does not say.
+	 */
+	char	   *(*workspace) (Jsonb *config);
+
 	/* MAY be NULL.  Limits for this configuration and learned remote notes. */
 	void		(*lane_limits) (Jsonb *config, const char *remote,
 								RmsyncTargetLimits *limits);

@@ -97,6 +97,7 @@ typedef struct NotionConfig
 													 * a created page */
 	int			ndelays;
 	int			append_delay;	/* ms, between looks for an append */
+	int			requests_per_minute;	/* that the plan allows; 0 = as usual */
 } NotionConfig;
 
 /* What we know of the database: lane->remote, parsed. */
@@ -389,6 +390,12 @@ extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
 										char **hint);
 extern int	rmsync_notion_wanted_types(Jsonb *json);
 extern bool rmsync_notion_two_way(const NotionKind *kind, Jsonb *json);
+
+/* The lane's credential and limits, see RmsyncTarget. */
+extern char *rmsync_notion_credential(Jsonb *json);
+extern char *rmsync_notion_workspace(Jsonb *json);
+extern void rmsync_notion_lane_limits(Jsonb *json, const char *remote,
+									  RmsyncTargetLimits *limits);
 
 /* ---- notion_api.c ---- */
 

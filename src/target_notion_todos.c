@@ -6,11 +6,8 @@
  * A job is one to-do.  It goes the way of a notebook of target 'notion' that
  * has no pages (target_notion.c): found or created by its marker, its
  * properties kept up, trashed.  What the row says is notion_todo.c's.
- *
- * Known limit: 180 requests per minute are allowed per connection at Notion,
- * and a user's two lanes may have one token, while each counts for itself.
- * To-dos come a few at a time, so they get the smaller part; what is too much
- * in spite of that is refused with a time to wait, and waits.
+ * A user's connection for notebooks may have the same token: what Notion allows
+ * is then shared with it.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +38,12 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.title = "Notion to-dos",
 	.item_types = RMSYNC_TYPE_BIT(RMSYNC_TODO),
 	.granularity = RMSYNC_PER_ITEM,
-	.limits = { .requests_per_second = 1.0, .burst = 20, .jobs_per_lane = 3 },
+	.limits = { .requests_per_second = 2.7, .burst = 12, .jobs_per_lane = 3 },
+	.service = "notion",
+	.credential = rmsync_notion_credential,
+	.workspace = rmsync_notion_workspace,
+	.lane_limits = rmsync_notion_lane_limits,
+	.oauth = &rmsync_notion_oauth,
 	.learns = true,
 	.config_schema = rmsync_notion_todos_config_schema,
 	.check_config = todos_check_config,

@@ -33,6 +33,7 @@ typedef struct RmsyncOauthTokens
 	char	   *refresh_token;	/* NULL = none given: the old one stays */
 	char	   *grant_id;		/* what the user granted; stays the same over
 								 * refreshes.  NULL = the answer does not say */
+	char	   *workspace_id;	/* likewise */
 } RmsyncOauthTokens;
 
 typedef enum RmsyncOauthVerdict

@@ -273,12 +273,30 @@ report_tap_file()
 	tap_skipped=$((tap_skipped + skipped))
 }
 
+# Tests that say they are slow go first, so that the run does not end with one
+# of them alone.
+slow_first()
+{
+	local name
+
+	for name in $1; do
+		if grep -q '^# Slow: ' "test/t/$name.pl"; then
+			echo "$name"
+		fi
+	done
+	for name in $1; do
+		if ! grep -q '^# Slow: ' "test/t/$name.pl"; then
+			echo "$name"
+		fi
+	done
+}
+
 run_tap()
 {
 	local name tap_passed=0 tap_failed=0 tap_skipped=0
 	local selected
 
-	selected=$(select_names 'test/t/*.pl')
+	selected=$(slow_first "$(select_names 'test/t/*.pl')")
 	mkdir -p "$logs/tap" "$work/tap/tmp_check/log"
 	export TESTDIR=$work/tap TESTDATADIR=$work/tap/tmp_check TESTLOGDIR=$work/tap/tmp_check/log
 	export TEMP_CONFIG=$stage/tap.conf PG_REGRESS=$pgxs_src/test/regress/pg_regress

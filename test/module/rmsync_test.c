@@ -30,12 +30,21 @@ PG_FUNCTION_INFO_V1(rmsync_test_json_parse);
 PG_FUNCTION_INFO_V1(rmsync_test_json_get);
 PG_FUNCTION_INFO_V1(rmsync_test_json_write);
 
+/* A token that must be there now. */
+static bool
+take(RmsyncBucket *bucket, int64 now_us)
+{
+	if (rmsync_bucket_wait(bucket, now_us) > 0)
+		return false;
+	return rmsync_bucket_reserve(bucket, now_us) == 0;
+}
+
 /*
  * rmsync_test_bucket(rate float8, burst float8, is_full bool, script text[])
  *		returns text[]
  *
- * Runs "take TIME", "wait TIME" and "block TIME" (microseconds) on a bucket
- * made at time 0 and returns what each gave.
+ * Runs "take TIME", "reserve TIME", "return", "wait TIME" and "block TIME"
+ * (microseconds) on a bucket made at time 0 and returns what each gave.
  */
 Datum
 rmsync_test_bucket(PG_FUNCTION_ARGS)
@@ -56,7 +65,11 @@ rmsync_test_bucket(PG_FUNCTION_ARGS)
 		const char *result = "";
 
 		if (strncmp(step, "take", 4) == 0)
-			result = rmsync_bucket_take(&bucket, at) ? "yes" : "no";
+			result = take(&bucket, at) ? "yes" : "no";
+		else if (strncmp(step, "reserve", 7) == 0)
+			result = psprintf(INT64_FORMAT, rmsync_bucket_reserve(&bucket, at));
+		else if (strcmp(step, "return") == 0)
+			rmsync_bucket_return(&bucket);
 		else if (strncmp(step, "wait", 4) == 0)
 			result = psprintf(INT64_FORMAT, rmsync_bucket_wait(&bucket, at));
 		else if (strncmp(step, "block", 5) == 0)
@@ -97,7 +110,7 @@ rmsync_test_bucket_greedy(PG_FUNCTION_ARGS)
 		int64 wait = rmsync_bucket_wait(&bucket, now);
 
 		now += wait;
-		if (!rmsync_bucket_take(&bucket, now))
+		if (!take(&bucket, now))
 		{
 			broken++;
 			now++;

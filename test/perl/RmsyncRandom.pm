@@ -842,7 +842,7 @@ sub quiet
 }
 
 # What a user took out of the trash after it was replaced, or after its item was
-# deleted, is the user's: back with it.
+# deleted, is the user's: back with it, also what came along with its page.
 sub undo_restores
 {
 	my ($self) = @_;
@@ -851,6 +851,11 @@ sub undo_restores
 		$self->rows("SELECT external_id FROM rmsync.sync_records WHERE user_id IN ($list) AND external_id IS NOT NULL") };
 	my @stray = grep { !$known{$_} } sort keys %{ $self->{restored} };
 
+	foreach my $page (grep { $self->{restored}{ $_->{id} } && $known{ $_->{id} } } map { $self->pages($_) } @{ $self->{mine} })
+	{
+		push @stray, map { $_->{id} }
+		  grep { !$known{ $_->{id} } && ($_->{href} // '') =~ m{/[pht]/[^/?]+\?rm=} } @{ $page->{blocks} };
+	}
 	$self->notion({ cmd => 'trash', id => $_ }) foreach @stray;
 	return;
 }
@@ -860,7 +865,8 @@ sub losses
 {
 	my ($self, $forced) = @_;
 	my %books = map { $_->{uuid} => $_ } @{ $self->{books} };
-	my %there = map { $_->{id} => 1 } map { @{ $_->{blocks} } } map { $self->pages($_) } @{ $self->{mine} };
+	# all blocks: a page has no marker while a user's deletion of the column is new
+	my %there = map { $_->{id} => 1 } map { @{ $self->fake->get("/_dump?user=user$_")->{blocks} } } @{ $self->{mine} };
 	my @lost;
 
 	foreach my $comment (@{ $self->{comments} })

@@ -27,6 +27,9 @@ SELECT bucket(0, 1, false, '{take 0, take 0, wait 0, block 10, take 9, wait 9, t
 SELECT bucket(1, 3, true, '{take 0, block 5000000, block 1000000, wait 0, take 4999999, wait 4999999, take 5000000, take 5000000, take 5000000, take 5000000, wait 5000000}');
 -- Time that goes back gives nothing, and does not count twice.
 SELECT bucket(1, 1, true, '{take 10000000, take 9000000, take 0, wait 0, wait 10000000, take 10500000, take 11000000}');
+-- Reserved in turn, whether a token is there or to come; one that is given back
+-- is there for the next.
+SELECT bucket(2, 2, true, '{reserve 0, reserve 0, reserve 0, reserve 0, wait 0, take 500000, return, reserve 0, reserve 2000000, return, return, return, take 9000000, take 9000000, take 9000000}');
 -- No wait is longer than a day.
 SELECT bucket(1e-12, 1, false, '{wait 0}') AS slow, bucket(1, 1, true, '{block 9223372036854775807, wait 0}') AS closed;
 -- Taking whatever can be had, a window never holds more than burst + rate *

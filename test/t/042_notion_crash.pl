@@ -2,6 +2,7 @@
 # every page is at Notion once, with its text, in its place.
 #
 # RMSYNC_TEST_SEED repeats a run's changes and choices (not the moments).
+# Slow: twenty crashes.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
 # To-dos as rows of a database at Notion, next to the notebooks.
+# Slow: one request a second is allowed.
 use strict;
 use warnings;
 use utf8;

@@ -265,6 +265,66 @@ isnt(stored_pair(1), '', 'granted again');
 $t->sql("SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_other\", \"database_id\": \"$t->{users}{1}{database}\"}')");
 is(stored_pair(1), '', 'another token takes the place of that which was granted');
 
+# --------------------------- one grant for notebooks and to-dos, two workers
+
+set_conf($node, 'rmsync.notion_oauth_client_id' => 'rmirror');
+my $todos;
+
+sub connect_todos
+{
+	my ($user, $token) = @_;
+	$todos = $t->notion({ cmd => 'create_database', user => "user$user", preset => 'todos' });
+	return "SELECT rmsync_connect($user, 'notion-todos', '{\"api_token\": \"$token\", \"database_id\": \"$todos->{id}\"}')";
+}
+
+# A page and its to-do change after the end of the token.
+sub renewed_once
+{
+	my ($user, $book, $name) = @_;
+
+	$since = $t->arrived;
+	expire($user);
+	$t->sql("SELECT test.complete_page($book->{pages}[0], '$name'); UPDATE todos SET completed = NOT completed WHERE user_id = $user");
+	$t->settled($name);
+	$t->equal($name, $user);
+	is(count("rmsync.sync_records WHERE user_id = $user AND target_name = 'notion-todos' AND status = 'success'"), 1, "$name: the to-do is there");
+	is(refreshes($since), 1, "$name: once");
+	is(stored_pair($user, $_), live_pair($user), "$name: the new tokens are those of $_") foreach qw(notion notion-todos);
+	is(notices($user), 0, "$name: nobody is told");
+	return;
+}
+
+# as the application does: each connection has a copy of the token
+$t->add_user(2);
+$t->{users}{2}{todos} = 'off';
+my $shared = $t->add_notebook(2, 'Shared', ['page with a to-do']);
+$t->sql("SELECT test.add_todo($shared->{pages}[0], 'to-do')");
+my $tokens = grant(2);
+$t->sql("BEGIN; SELECT rmsync_connect(2, 'notion', '{\"api_token\": \"ntn_stale\", \"database_id\": \"$t->{users}{2}{database}\"}');"
+	  . connect_todos(2, 'ntn_stale') . "; SELECT rmsync_disable(2, 'notion'); SELECT rmsync_disable(2, 'notion-todos'); COMMIT");
+like(store(2, $tokens), qr/"targets": \["notion", "notion-todos"\]/, 'stored for one it serves both');
+$t->sql("SELECT rmsync_enable(2, 'notion'); SELECT rmsync_enable(2, 'notion-todos')");
+$t->settled('both connections');
+is(stored_pair(2, $_), "$tokens->{access_token} $tokens->{refresh_token}", "$_ has them") foreach qw(notion notion-todos);
+wait_for($node, 'SELECT count(*) FROM rmsync.stat_worker WHERE requests > 0', 2, 'each has its worker');
+renewed_once(2, $shared, "renewed for both, $_") foreach 1 .. 3;
+
+# the second connection is made later, with the token of the first
+$t->add_user(3);
+$t->{users}{3}{todos} = 'off';
+$shared = $t->add_notebook(3, 'Shared later', ['page with a to-do']);
+$t->sql("SELECT test.add_todo($shared->{pages}[0], 'to-do')");
+$tokens = grant(3);
+$t->sql("BEGIN; SELECT rmsync_connect(3, 'notion', '{\"api_token\": \"$tokens->{access_token}\", \"database_id\": \"$t->{users}{3}{database}\"}'); SELECT rmsync_oauth_store(3, 'notion', "
+	  . RmsyncNotion::quote(JSON::PP->new->encode($tokens)) . '); COMMIT');
+$t->sql(connect_todos(3, $tokens->{access_token}));
+$t->settled('the second connection');
+is(stored_pair(3, 'notion-todos'), stored_pair(3), 'a connection made with the token of a grant has the grant');
+renewed_once(3, $shared, 'renewed for both, connected one after the other');
+$t->sql(connect_todos(3, 'ntn_user3'));
+is(stored_pair(3, 'notion-todos'), '', 'and with another token it has not');
+isnt(stored_pair(3), '', 'while the first one keeps it');
+
 # ------------------------------------------------------------ no secrets
 
 foreach my $bad (

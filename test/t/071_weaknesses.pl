@@ -98,7 +98,7 @@ $t->settled('a to-do');
 is($t->sql("SELECT count(*) FROM rmsync.sync_log WHERE item_type = 'todo'"), '0', 'is not for this connection');
 
 # 23: when it was synchronized last.
-is($t->sql('SELECT count(*) FROM rmsync.integration_configs WHERE last_synced_at IS NULL'), '0', 'every connection says when');
+wait_for($t->node, 'SELECT count(*) FROM rmsync.integration_configs WHERE last_synced_at IS NULL', '0', 'every connection says when');
 
 is($t->sql('SELECT count(*) FROM rmsync.sync_queue'), '0', 'nothing is left in the queue');
 $t->stop;
