@@ -54,6 +54,7 @@ OBJS = \
 	src/notion_compact.o \
 	src/notion_config.o \
 	src/notion_discover.o \
+	src/notion_done.o \
 	src/notion_edit.o \
 	src/notion_edit_plan.o \
 	src/notion_imagine.o \
@@ -67,6 +68,7 @@ OBJS = \
 	src/notion_pack.o \
 	src/notion_page.o \
 	src/notion_plan.o \
+	src/notion_poll.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
 	src/notion_text.o \

@@ -36,10 +36,15 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
 												  "page_title", "highlights",
 												  "todos",		"layout",
+												  "two_way",
 												  NULL };
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
-														NULL };
+														"two_way", NULL };
+
+#define TWO_WAY_SCHEMA \
+	"\"two_way\":{\"type\":\"boolean\",\"default\":false," \
+	"\"title\":\"Take over what is ticked in Notion\"}}}"
 
 #define SHARED_SCHEMA \
 	"{\"type\":\"object\",\"additionalProperties\":false," \
@@ -73,13 +78,13 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"default\":\"callout\"},"
 	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
 	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
-	"\"title\":\"compact: a page is one block, its text as Markdown\"}}}";
+	"\"title\":\"compact: a page is one block, its text as Markdown\"}," TWO_WAY_SCHEMA;
 
 const char rmsync_notion_todos_config_schema[] = SHARED_SCHEMA
 	"\"database_id\":{\"type\":\"string\","
 	"\"title\":\"Database that receives the to-dos\"},"
 	"\"use_status_property\":{\"type\":\"boolean\",\"default\":true,"
-	"\"title\":\"Use the database's status column, if it has one\"}}}";
+	"\"title\":\"Use the database's status column, if it has one\"}," TWO_WAY_SCHEMA;
 
 /* An absolute URL, without the slashes at its end. */
 static const char *
@@ -262,11 +267,14 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_todos(config, value);
 	if (strcmp(key, "layout") == 0)
 		return read_layout(config, value);
-	if (strcmp(key, "use_status_property") == 0)
+	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)
 	{
 		if (value->type != jbvBool)
 			return "must be true or false";
-		config->no_status = !value->val.boolean;
+		if (*key == 't')
+			config->two_way = value->val.boolean;
+		else
+			config->no_status = !value->val.boolean;
 		return NULL;
 	}
 	if (strcmp(key, "base_url") == 0)
@@ -335,6 +343,9 @@ rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 				"Share a database with the Notion connection and give its id.");
 		return pstrdup("Field \"database_id\" is required.");
 	}
+	if (config->two_way && kind->type == RMSYNC_NOTEBOOK && !config->todos)
+		return pstrdup(
+			"Field \"two_way\" is for to-dos: it takes \"todos\": \"blocks\".");
 	return NULL;
 }
 
@@ -347,6 +358,17 @@ rmsync_notion_check_config(const NotionKind *kind, Jsonb *json, char **hint)
 	if (config.authorization != NULL)
 		explicit_bzero(config.authorization, strlen(config.authorization));
 	return why;
+}
+
+bool
+rmsync_notion_two_way(const NotionKind *kind, Jsonb *json)
+{
+	NotionConfig config;
+	char *why = rmsync_notion_read_config(kind, json, &config, NULL);
+
+	if (config.authorization != NULL)
+		explicit_bzero(config.authorization, strlen(config.authorization));
+	return why == NULL && config.two_way;
 }
 
 int

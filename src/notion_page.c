@@ -127,6 +127,8 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 			rmsync_notion_page_meta(nj, page->item);
 		}
 		rmsync_notion_mark_synced(nj, page->item);
+		if (page->item->type == RMSYNC_TODO && page->item != nj->heading)
+			rmsync_notion_page_meta(nj, page->item);
 		page->action = NOTION_PLAN_DECIDED;
 		rmsync_notion_changed(nj, page->item);
 	}

@@ -26,6 +26,8 @@
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
+ *	notion_poll.c		reading ticks back
+ *	notion_done.c		what they say
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -95,6 +97,7 @@ typedef struct NotionConfig
 	bool		todos;			/* as blocks */
 	bool		compact;		/* a page is one block: see notion_compact.c */
 	bool		no_status;		/* to-dos: leave a status column alone */
+	bool		two_way;		/* ticks are read back */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
 	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
@@ -117,6 +120,7 @@ typedef struct NotionRemote
 	char	   *status_open;	/* ids of options of a status column, NULL =
 								 * not used */
 	char	   *status_done;
+	char	   *status_complete;	/* JSON array: ids of all that mean done */
 } NotionRemote;
 
 struct NotionJob;
@@ -304,6 +308,7 @@ typedef enum NotionState
 	NOTION_EDIT_LIST,			/* GET children of a toggle -> EDIT, WORK */
 	NOTION_EDIT,				/* PATCH, DELETE, PATCH children, its doubt was
 								 * committed -> EDIT, EDIT_LIST, WORK */
+	NOTION_POLL,				/* notion_poll.c; job is no item */
 
 	NOTION_FINISH,				/* decide what is left */
 	NOTION_STATES
@@ -315,6 +320,7 @@ typedef struct NotionJob
 	const NotionKind *kind;
 	RmsyncItem *notebook;
 	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
+	struct NotionPoll *poll;	/* NULL = the job is none */
 	NotionState state;
 	MemoryContext step_cxt;
 	MemoryContext batch_cxt;
@@ -410,6 +416,7 @@ extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
 										char **hint);
 extern int	rmsync_notion_wanted_types(Jsonb *json);
+extern bool rmsync_notion_two_way(const NotionKind *kind, Jsonb *json);
 
 /* The lane's credential and limits, see RmsyncTarget. */
 extern char *rmsync_notion_credential(Jsonb *json);
@@ -526,6 +533,32 @@ extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
 
 extern const NotionKind rmsync_notion_todos;
 extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
+
+/* ---- notion_done.c ---- */
+
+/*
+ * Must a request that changes the to-do say whether it is done?  What the user
+ * ticked at Notion and we have not read yet must not be undone.
+ */
+extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
+
+/* Is it a time as Notion writes it, and one that exists? */
+extern bool rmsync_notion_is_time(const char *text);
+
+/*
+ * What a row or block says of whether it is done: -1 = nothing, 0 = no, 1 =
+ * yes.  False if it says nothing, or is in the trash.
+ */
+extern bool rmsync_notion_read_done(NotionJob *nj, Jsonb *object, int *ticked,
+									int *state);
+
+/* ---- notion_poll.c ---- */
+
+extern void rmsync_notion_poll_begin(NotionJob *nj);
+extern bool rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_poll_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
 
 /* ---- notion_imagine.c ---- */
 
