@@ -36,8 +36,7 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
 												  "page_title", "highlights",
 												  "todos",		"layout",
-												  "two_way",
-												  NULL };
+												  "two_way",	NULL };
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
 														"two_way", NULL };
