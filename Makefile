@@ -52,14 +52,20 @@ OBJS = \
 	src/markdown_source.o \
 	src/netguard.o \
 	src/notion_adopt.o \
+	src/notion_align.o \
 	src/notion_api.o \
 	src/notion_blocks.o \
+	src/notion_compact.o \
 	src/notion_config.o \
 	src/notion_create.o \
 	src/notion_discover.o \
+	src/notion_done.o \
+	src/notion_edit.o \
+	src/notion_edit_plan.o \
 	src/notion_imagine.o \
 	src/notion_ledger.o \
 	src/notion_link.o \
+	src/notion_match.o \
 	src/notion_note.o \
 	src/notion_notebook.o \
 	src/notion_oauth.o \
@@ -67,11 +73,13 @@ OBJS = \
 	src/notion_pack.o \
 	src/notion_page.o \
 	src/notion_plan.o \
+	src/notion_poll.o \
 	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
 	src/notion_search.o \
 	src/notion_text.o \
+	src/notion_title.o \
 	src/notion_todo.o \
 	src/notion_write.o \
 	src/ratelimit.o \

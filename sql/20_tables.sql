@@ -40,6 +40,11 @@ CREATE TABLE rmsync.integration_configs (
 	reconcile_wanted boolean NOT NULL DEFAULT true,
 	reconcile_after xid8,			-- once more when no older transaction runs
 	allow_deletes boolean NOT NULL DEFAULT false,	-- lifts the mass-delete guard once
+	two_way boolean NOT NULL DEFAULT false,	-- ticks at the target are taken over by the host
+	poll_at timestamptz,			-- when to look for them next
+	poll_state jsonb,				-- how far the target was read
+	polled_at timestamptz,			-- it was read to its end
+	poll_error text,
 	last_synced_at timestamptz,
 	sync_count bigint NOT NULL DEFAULT 0,
 	total_items_synced bigint NOT NULL DEFAULT 0,
@@ -47,6 +52,7 @@ CREATE TABLE rmsync.integration_configs (
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT unique_user_target UNIQUE (user_id, target_name)
 );
+CREATE INDEX integration_configs_poll ON rmsync.integration_configs (poll_at) WHERE two_way;
 COMMENT ON TABLE rmsync.integration_configs IS 'lanes: one row per user and target, with encrypted configuration and state';
 
 -- Append-only marks; nothing but INSERT happens in the host's transaction.
@@ -199,7 +205,7 @@ CREATE TABLE rmsync.remote_changes (
 	user_id bigint NOT NULL,
 	target_name text NOT NULL,
 	external_id text NOT NULL,
-	kind text NOT NULL,				-- as the service calls it
+	kind text NOT NULL,				-- as the service calls it; later: look at it again
 	at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (user_id, target_name, external_id, kind)
 );

@@ -325,7 +325,9 @@ store_config(RmsyncAsk *ask, CreateCall *call, const char *token, bool own,
 									call->target->granularity == RMSYNC_PER_ITEM
 										? 'i'
 										: 'n',
-									!backup, backup);
+									!backup, backup,
+									call->target->two_way != NULL &&
+										call->target->two_way(config));
 	explicit_bzero(text, strlen(text));
 	explicit_bzero(config, VARSIZE(config));
 	return problem;

@@ -161,6 +161,22 @@ record_remote(EngineJob *ejob)
 								 job->lane->remote);
 }
 
+/*
+ * What was read back.  The host's triggers mark the to-dos that change, and
+ * their own lane then finds nothing to send.
+ */
+static void
+record_report(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+{
+	if (ejob->job.report == NULL)
+		return;
+	rmsync_store_flush();
+	rmsync_store_take_remote(ejob->job.lane, ejob->job.report,
+							 rmsync_todo_poll_interval);
+	/* webhooks that came in meanwhile found its row in the queue */
+	rmsync_engine_polls(engine, now_us, &engine->others);
+}
+
 /* Items whose objects turned out to be gone. */
 static void
 record_lost(EngineJob *ejob)
@@ -381,6 +397,7 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			record_undecided(engine, ejob, item, now_us);
 	}
 	record_lost(ejob);
+	record_report(engine, ejob, now_us);
 	rmsync_engine_links(engine, ejob, now_us);
 	record_lane(engine, ejob, now_us);
 }
@@ -398,6 +415,7 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
+	record_report(engine, ejob, now_us);
 	rmsync_engine_links(engine, ejob, now_us);
 }
 
@@ -469,6 +487,7 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 	RmsyncJob *job = &ejob->job;
 
 	job->remote_dirty = false;
+	job->report = NULL;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
 	for (int i = 0; i < job->nsiblings; i++)
@@ -492,7 +511,7 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncJob *job = &ejob->job;
 	RmsyncLane *lane = ejob->lane;
-	bool rescan = false;
+	bool rescan = rmsync_job_is_poll(job);
 
 	mark_clean(engine, ejob);
 	for (int i = 0; i < job->nitems; i++)

@@ -192,6 +192,12 @@ read_forbidden(NotionJob *nj)
 	if (rmsync_json_get_string(nj->reply, "code", NULL) == NULL)
 		return stopped(nj, RMSYNC_FAIL_NETWORK, 0, "blocked_by_edge",
 					   "The request was blocked before it reached Notion.");
+	if (rmsync_json_get(nj->reply, "additional_data", "block_limit", NULL) &&
+		nj->kind->type == RMSYNC_NOTEBOOK && !nj->config.compact)
+		nj->error =
+			psprintf("%s With \"layout\": \"compact\" in the connection's configuration a page takes one block instead of one per line.",
+					 nj->error ? nj->error
+							   : "The workspace's plan allows no more blocks.");
 	if (rmsync_json_get(nj->reply, "additional_data", "block_limit", NULL))
 		return stopped(nj, RMSYNC_FAIL_QUOTA, 0, "quota_exceeded",
 					   "The workspace's plan allows no more blocks.");

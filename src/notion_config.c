@@ -33,13 +33,17 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 		"requests_per_minute", "workspace_id", "workspace_name", \
 		"database_title", "available_properties", "verify_ssl"
 
-const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
-												  "page_title", "highlights",
-												  "todos",		"lost_page",
-												  NULL };
+const char *const rmsync_notion_config_keys[] = {
+	SHARED_KEYS, "page_order", "page_title", "highlights", "todos",
+	"layout",	 "two_way",	   "lost_page",	 NULL
+};
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
-														NULL };
+														"two_way", NULL };
+
+#define TWO_WAY_SCHEMA \
+	"\"two_way\":{\"type\":\"boolean\",\"default\":false," \
+	"\"title\":\"Take over what is ticked in Notion\"}}}"
 
 #define SHARED_SCHEMA \
 	"{\"type\":\"object\",\"additionalProperties\":false," \
@@ -67,20 +71,22 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"title\":\"Database that receives the notebooks\"},"
 	"\"page_order\":{\"enum\":[\"notebook\",\"newest_first\"],"
 	"\"default\":\"notebook\"},"
-	"\"page_title\":{\"type\":\"string\",\"maxLength\":200,"
+	"\"page_title\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":200,"
 	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
 	"\"highlights\":{\"enum\":[\"callout\",\"quote\",\"off\"],"
 	"\"default\":\"callout\"},"
 	"\"lost_page\":{\"enum\":[\"recreate\",\"stop\"],"
 	"\"default\":\"recreate\","
 	"\"title\":\"When a notebook's page is gone or unshared\"},"
-	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"}}}";
+	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
+	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
+	"\"title\":\"compact: a page is one block, its text as Markdown\"}," TWO_WAY_SCHEMA;
 
 const char rmsync_notion_todos_config_schema[] = SHARED_SCHEMA
 	"\"database_id\":{\"type\":\"string\","
 	"\"title\":\"Database that receives the to-dos\"},"
 	"\"use_status_property\":{\"type\":\"boolean\",\"default\":true,"
-	"\"title\":\"Use the database's status column, if it has one\"}}}";
+	"\"title\":\"Use the database's status column, if it has one\"}," TWO_WAY_SCHEMA;
 
 /* An absolute URL, without the slashes at its end. */
 static const char *
@@ -231,6 +237,18 @@ read_highlights(NotionConfig *config, const JsonbValue *value)
 }
 
 static const char *
+read_layout(NotionConfig *config, const JsonbValue *value)
+{
+	char *layout = rmsync_config_string(value);
+
+	if (layout == NULL ||
+		(strcmp(layout, "full") != 0 && strcmp(layout, "compact") != 0))
+		return "must be \"full\" or \"compact\"";
+	config->compact = strcmp(layout, "compact") == 0;
+	return NULL;
+}
+
+static const char *
 read_todos(NotionConfig *config, const JsonbValue *value)
 {
 	char *todos = rmsync_config_string(value);
@@ -275,11 +293,16 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_todos(config, value);
 	if (strcmp(key, "lost_page") == 0)
 		return read_lost_page(config, value);
-	if (strcmp(key, "use_status_property") == 0)
+	if (strcmp(key, "layout") == 0)
+		return read_layout(config, value);
+	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)
 	{
 		if (value->type != jbvBool)
 			return "must be true or false";
-		config->no_status = !value->val.boolean;
+		if (*key == 't')
+			config->two_way = value->val.boolean;
+		else
+			config->no_status = !value->val.boolean;
 		return NULL;
 	}
 	if (strcmp(key, "base_url") == 0)
@@ -295,8 +318,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		config->page_title = rmsync_config_string(value);
 		if (config->page_title == NULL ||
 			strlen(config->page_title) > MAX_PAGE_TITLE ||
-			strstr(config->page_title, "{n}") == NULL)
-			return "must be a string of at most 200 bytes that contains {n}";
+			strspn(config->page_title, " \t\r\n") == strlen(config->page_title))
+			return "must be a string of at most 200 bytes that is not blank";
 	}
 	return NULL;
 }
@@ -349,6 +372,9 @@ rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 				"Share a database with the Notion connection and give its id.");
 		return pstrdup("Field \"database_id\" is required.");
 	}
+	if (config->two_way && kind->type == RMSYNC_NOTEBOOK && !config->todos)
+		return pstrdup(
+			"Field \"two_way\" is for to-dos: it takes \"todos\": \"blocks\".");
 	return NULL;
 }
 
@@ -361,6 +387,17 @@ rmsync_notion_check_config(const NotionKind *kind, Jsonb *json, char **hint)
 	if (config.authorization != NULL)
 		explicit_bzero(config.authorization, strlen(config.authorization));
 	return why;
+}
+
+bool
+rmsync_notion_two_way(const NotionKind *kind, Jsonb *json)
+{
+	NotionConfig config;
+	char *why = rmsync_notion_read_config(kind, json, &config, NULL);
+
+	if (config.authorization != NULL)
+		explicit_bzero(config.authorization, strlen(config.authorization));
+	return why == NULL && config.two_way;
 }
 
 int

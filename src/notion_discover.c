@@ -11,7 +11,7 @@
  *
  * Remote notes:
  *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...},
- *	"status":{"open":..., "done":...}}
+ *	"status":{"open":..., "done":..., "complete":[...]}}
  *
  *-------------------------------------------------------------------------
  */
@@ -63,6 +63,9 @@ rmsync_notion_remote_load(NotionJob *nj)
 	remote->data_source_id = source;
 	remote->status_open = rmsync_json_get_string(json, "status", "open", NULL);
 	remote->status_done = rmsync_json_get_string(json, "status", "done", NULL);
+	if (rmsync_json_get(json, "status", "complete", NULL) != NULL)
+		remote->status_complete =
+			rmsync_json_text(rmsync_json_get(json, "status", "complete", NULL));
 	for (int role = 0; role < nj->kind->nroles; role++)
 	{
 		Jsonb *id =
@@ -106,6 +109,8 @@ save_remote(NotionJob *nj)
 		appendStringInfoChar(&buf, '{');
 		rmsync_json_field(&buf, "open", remote->status_open);
 		rmsync_json_field(&buf, "done", remote->status_done);
+		if (remote->status_complete != NULL)
+			rmsync_json_field_raw(&buf, "complete", remote->status_complete);
 		appendStringInfoChar(&buf, '}');
 	}
 	appendStringInfoChar(&buf, '}');
@@ -422,7 +427,7 @@ rmsync_notion_discover_next(NotionJob *nj, RmsyncHttpRequest *request,
 		default:
 			Assert(nj->state == NOTION_SAVE_REMOTE);
 			save_remote(nj);
-			nj->state = NOTION_NOTEBOOK;
+			nj->state = nj->poll != NULL ? NOTION_POLL : NOTION_NOTEBOOK;
 			*step = RMSYNC_STEP_COMMIT;
 			return true;
 	}

@@ -100,6 +100,8 @@ rmsync_notion_imagine(RmsyncJob *job, const RmsyncHttpRequest *request)
 			return new_objects(0);
 		case NOTION_LIST:
 			return known_blocks(nj);
+		case NOTION_EDIT_LIST:
+			return rmsync_notion_edit_imagine(nj);
 		case NOTION_APPEND:
 			return new_objects(nj->nbatch);
 		case NOTION_DEEP_APPEND:

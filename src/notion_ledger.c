@@ -8,18 +8,30 @@
  *
  *	page		external_id = its toggle; highlight, to-do: its block
  *				metadata = {"notion_page_id", "notion_block_id",
- *					"parent_type": "toggle_block" or the like, "stale":
- *					[toggles that are still to be deleted]}
- *				intent = {"op": "append", "notebook": whose page it went to,
- *"rm": marker, "prev": old toggle, "hash", "place": what was sent, "whole": all
- *in one request, "new": toggle that is not complete, "absent": how often it was
- *looked for in vain} notebook	external_id = its page metadata =
- *{"notion_page_id", "order": [keys as the blocks stand], "orphans": [[key,
- *block]], "heading": {"id", "intent"} of the heading above the to-dos; if it
- *was adopted "page_order", "head": block before the toggles, "strays": [keys]}
- *				intent = {"op": "create", "rm": marker, "tries": how often it
- *					was looked for in vain}, or {"op": "adopt"}: the page is
- *					to be looked at first, see notion_adopt.c
+ *					"parent_type": "toggle_block" or the like,
+ *					"stale": [toggles that are still to be deleted],
+ *					"prints": what stands in it (notion_match.h),
+ *					"next": and what an edit may have brought,
+ *					"lost": an append of that may be under way,
+ *					"title": hash of its title, "completed": of a to-do}
+ *				intent = {"op": "append", "notebook": whose page it
+ *					went to, "rm": marker, "prev": old toggle,
+ *					"hash", "place", "prints", "title", "compact":
+ *					what was sent, "whole": all in one request,
+ *					"new": toggle that is not complete,
+ *					"absent": how often it was looked for in vain}
+ *	notebook	external_id = its page
+ *				metadata = {"notion_page_id",
+ *					"order": [keys as the blocks stand],
+ *					"orphans": [[key, block]],
+ *					"heading": {"id", "intent"} of the heading above
+ *					the to-dos; if it was adopted "page_order",
+ *					"head": block before the toggles,
+ *					"strays": [keys]}
+ *				intent = {"op": "create", "rm": marker,
+ *					"tries": how often it was looked for in vain}, or
+ *					{"op": "adopt"}: the page is to be looked at
+ *					first, see notion_adopt.c
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.
@@ -31,6 +43,9 @@
 #include "utils/memutils.h"
 
 #include "target_notion.h"
+
+/* "parent_type" of a page in the compact layout. */
+#define COMPACT_TYPE "paragraph_block"
 
 static void
 touch(NotionJob *nj, RmsyncItem *item)
@@ -102,7 +117,23 @@ rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item, const char *id)
 	item->ledger.content_hash[0] = '\0';
 	item->ledger.placement_hash[0] = '\0';
 	item->ledger.success = false;
+	if (item->plan != NULL)
+	{
+		NotionPage *page = item->plan;
+
+		memset(&page->shape, 0, sizeof(page->shape));
+		page->next = NULL;
+	}
 	touch(nj, item);
+}
+
+void
+rmsync_notion_set_shape(NotionJob *nj, NotionShape *shape, const char *prints,
+						const char *title)
+{
+	shape->compact = false;
+	shape->prints = rmsync_notion_keep(nj, prints);
+	shape->title = rmsync_notion_keep(nj, title);
 }
 
 /*
@@ -132,9 +163,64 @@ append_stale(NotionJob *nj, StringInfo buf, const RmsyncItem *item)
 	appendStringInfoChar(buf, ']');
 }
 
+/*
+ * Appends whether a to-do's block is ticked, as far as we have written it:
+ * notion_poll.c must know what both sides agreed on.
+ */
+static void
+append_completed(StringInfo buf, const RmsyncItem *item)
+{
+	const RmsyncLedger *ledger = &item->ledger;
+	const char *old = ledger->metadata;
+	Jsonb *metadata = old ? rmsync_json_parse(old, strlen(old)) : NULL;
+
+	if (item->type != RMSYNC_TODO || rmsync_notion_is_heading(item))
+		return;
+	if (strcmp(ledger->content_hash, item->content_hash) == 0)
+		rmsync_json_field_bool(buf, "completed", item->src.completed);
+	else if (rmsync_json_get(metadata, "completed", NULL) != NULL &&
+			 rmsync_notion_same_id(rmsync_json_get_string(metadata,
+														  "notion_block_id", NULL),
+								   ledger->external_id))
+		rmsync_json_field_bool(buf, "completed",
+							   rmsync_json_get_bool(metadata, "completed", false));
+}
+
+void
+rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata)
+{
+	char *block = rmsync_json_get_string(metadata, "notion_block_id", NULL);
+	char *type;
+
+	if (!rmsync_notion_same_id(block, page->item->ledger.external_id))
+		return;
+	type = rmsync_json_get_string(metadata, "parent_type", NULL);
+	page->shape.compact = type != NULL && strcmp(type, COMPACT_TYPE) == 0;
+	page->shape.prints = rmsync_json_get_string(metadata, "prints", NULL);
+	page->shape.title = rmsync_json_get_string(metadata, "title", NULL);
+	page->next = rmsync_json_get_string(metadata, "next", NULL);
+	page->lost = rmsync_json_get_bool(metadata, "lost", false);
+}
+
+static void
+append_shape(StringInfo buf, const NotionPage *page)
+{
+	if (page == NULL)
+		return;
+	if (page->shape.prints != NULL)
+		rmsync_json_field(buf, "prints", page->shape.prints);
+	if (page->next != NULL)
+		rmsync_json_field(buf, "next", page->next);
+	if (page->next != NULL && page->lost)
+		rmsync_json_field_bool(buf, "lost", true);
+	if (page->shape.title != NULL)
+		rmsync_json_field(buf, "title", page->shape.title);
+}
+
 void
 rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 {
+	const NotionPage *page = item->plan;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -142,7 +228,12 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
 	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
 	rmsync_json_field(&buf, "parent_type",
-					  psprintf("%s_block", rmsync_notion_block_type(nj, item)));
+					  page != NULL && page->shape.compact
+						  ? COMPACT_TYPE
+						  : psprintf("%s_block",
+									 rmsync_notion_block_type(nj, item)));
+	append_shape(&buf, item->plan);
+	append_completed(&buf, item);
 	append_stale(nj, &buf, item);
 	appendStringInfoChar(&buf, '}');
 	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);
@@ -229,7 +320,14 @@ void
 rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content)
 {
 	RmsyncLedger *ledger = &item->ledger;
+	NotionPage *page = item->plan;
 
+	if (page != NULL && page->shape.title != NULL && item->present)
+	{
+		page->shape.title = NULL;
+		rmsync_notion_page_meta(nj, item);
+		nj->commit = true;
+	}
 	if (ledger->placement_hash[0] == '\0' &&
 		(!content || ledger->content_hash[0] == '\0'))
 		return;
@@ -239,6 +337,45 @@ rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content)
 	ledger->success = false;
 	touch(nj, item);
 	nj->commit = true;
+}
+
+/*
+ * The same for a toggle whose blocks are about to be changed, some of them
+ * and one by one: until that is done, what stands in it may be of either
+ * version, and of the one before if that was in doubt, too.
+ */
+void
+rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page, const char *prints,
+						 bool title, bool append)
+{
+	RmsyncLedger *ledger = &page->item->ledger;
+
+	if (page->next != NULL)
+		rmsync_notion_set_shape(nj, &page->shape,
+								psprintf("%s%s%s", page->shape.prints,
+										 *page->shape.prints ? " " : "",
+										 page->next),
+								page->shape.title);
+	page->next = rmsync_notion_keep(nj, prints);
+	page->lost = append;
+	ledger->content_hash[0] = '\0';
+	if (title)
+	{
+		ledger->placement_hash[0] = '\0';
+		page->shape.title = NULL;
+	}
+	ledger->success = false;
+	rmsync_notion_page_meta(nj, page->item);
+	nj->commit = true;
+}
+
+void
+rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost)
+{
+	if (page->lost == lost)
+		return;
+	page->lost = lost;
+	rmsync_notion_page_meta(nj, page->item);
 }
 
 void

@@ -137,7 +137,7 @@ rmsync_notion_may_be(const char *type, const char *key)
 		return strcmp(type, HEADING_TYPE) == 0;
 	if (strncmp(key, "t/", 2) == 0)
 		return strcmp(type, "to_do") == 0;
-	return strcmp(type, "toggle") == 0;
+	return strcmp(type, "toggle") == 0 || strcmp(type, "paragraph") == 0;
 }
 
 /* A block that may be it, but is not what the configuration asks for. */
@@ -220,7 +220,7 @@ rmsync_notion_note_patch(NotionJob *nj, const RmsyncItem *item, const char *rm)
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "{\"%s\":{", type);
 	rmsync_json_field_raw(&buf, "rich_text", note_text(nj, item, rm));
-	if (strcmp(type, "to_do") == 0)
+	if (strcmp(type, "to_do") == 0 && rmsync_notion_says_done(nj, item))
 		rmsync_json_field_bool(&buf, "checked", item->src.completed);
 	appendStringInfoString(&buf, "}}");
 	return buf.data;

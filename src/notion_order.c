@@ -53,6 +53,7 @@ slot_weight(const NotionSlot *slot)
 	if (slot->page != NULL && slot->page->action == NOTION_PLAN_WRITE)
 		return WEIGHT_REWRITTEN;
 	if (slot->page != NULL && (slot->page->action == NOTION_PLAN_NONE ||
+							   slot->page->action == NOTION_PLAN_EDIT ||
 							   slot->page->action == NOTION_PLAN_RETITLE))
 		return is_page(slot) ? WEIGHT_DUE : WEIGHT_NOTE_DUE;
 	return is_page(slot) ? WEIGHT_OTHER : WEIGHT_NOTE;

@@ -4,13 +4,15 @@
  *	  The toggles that the pages of a notebook become: what is done next, and
  *	  everything about them that may be repeated.
  *
- * A page's text is one toggle in the notebook's page.  A new text is a new
- * toggle behind the old one, which is deleted after the new id is committed:
- * a crash leaves the text twice, never not at all, and the ledger names the
- * toggle that has to go.  Notes (notion_note.c) are changed in place instead.
+ * A page's text is one toggle in the notebook's page.  A text that differs
+ * little changes it in place (notion_edit.c), as all notes are (notion_note.c).
+ * Another text is a new toggle behind the old one, which is deleted after the
+ * new id is committed: a crash leaves the text twice, never not at all, and the
+ * ledger names the toggle that has to go.
  *
- * WORK does, in this order: deletions, new titles, appends (notion_write.c),
- * the notebook's properties.
+ * WORK does, in this order: deletions, appends (notion_write.c), other texts,
+ * new titles, the notebook's properties.  What a reader waits for comes first:
+ * a page inserted in front of many gives all of them another number.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,21 +20,6 @@
 
 #include "target_notion.h"
 #include "target_notion_write.h"
-
-/*
- * "Page N", in the words of the configuration.
- */
-char *
-rmsync_notion_title(NotionJob *nj, const RmsyncItem *item)
-{
-	const char *template = nj->config.page_title;
-	const char *at = strstr(template, "{n}");
-
-	Assert(at != NULL);
-	return psprintf("%.*s%d%s", (int) (at - template), template,
-					item->src.page_number, at + 3);
-}
-
 
 /* ---- DELETE ---- */
 
@@ -98,17 +85,27 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 static void
 retitle_request(NotionJob *nj, RmsyncHttpRequest *request)
 {
-	RmsyncItem *item = nj->retitle->item;
+	NotionPage *page = nj->retitle;
+	RmsyncItem *item = page->item;
 	char *rm = rmsync_notion_rm(nj, item);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	if (item->type == RMSYNC_PAGE)
 	{
-		appendStringInfoString(&buf, "{\"toggle\":{\"rich_text\":");
-		rmsync_notion_rich_text(&buf, rmsync_notion_title(nj, item),
-								rmsync_notion_link(nj, item, rm),
-								RMSYNC_RUN_BOLD);
+		char *title = rmsync_notion_title(nj, item);
+
+		rmsync_notion_set_shape(nj, &page->sending, page->shape.prints,
+								rmsync_notion_title_hash(title));
+		page->sending.compact = page->shape.compact;
+		appendStringInfo(&buf, "{\"%s\":{\"rich_text\":",
+						 page->shape.compact ? "paragraph" : "toggle");
+		if (page->shape.compact)
+			appendStringInfoString(&buf, rmsync_notion_compact_text(nj, item,
+																	title, rm));
+		else
+			rmsync_notion_rich_text(&buf, title, rmsync_notion_link(nj, item, rm),
+									RMSYNC_RUN_BOLD);
 		appendStringInfoString(&buf, "}}");
 	}
 	else
@@ -129,7 +126,14 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 	nj->state = NOTION_WORK;
 	if (answer == NOTION_DONE)
 	{
+		if (page->item->type == RMSYNC_PAGE)
+		{
+			page->shape = page->sending;
+			rmsync_notion_page_meta(nj, page->item);
+		}
 		rmsync_notion_mark_synced(nj, page->item);
+		if (page->item->type == RMSYNC_TODO && page->item != nj->heading)
+			rmsync_notion_page_meta(nj, page->item);
 		page->action = NOTION_PLAN_DECIDED;
 		rmsync_notion_changed(nj, page->item);
 	}
@@ -152,14 +156,31 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 /* ---- WORK ---- */
 
 static NotionPage *
+next_page(NotionJob *nj, NotionAction action)
+{
+	for (int i = 0; i < nj->npages; i++)
+	{
+		if (nj->pages[i].action == action)
+			return &nj->pages[i];
+	}
+	return NULL;
+}
+
+/*
+ * Changed words go before mere numbers.
+ */
+static NotionPage *
 next_retitle(NotionJob *nj)
 {
 	for (int i = 0; i < nj->npages; i++)
 	{
-		if (nj->pages[i].action == NOTION_PLAN_RETITLE)
-			return &nj->pages[i];
+		NotionPage *page = &nj->pages[i];
+
+		if (page->action == NOTION_PLAN_RETITLE &&
+			strcmp(page->item->ledger.content_hash, page->item->content_hash) != 0)
+			return page;
 	}
-	return NULL;
+	return next_page(nj, NOTION_PLAN_RETITLE);
 }
 
 /*
@@ -196,20 +217,24 @@ after_pages(NotionJob *nj)
 static bool
 work(NotionJob *nj)
 {
+	NotionPage *page;
+
 	if (nj->deletes != NIL)
 		nj->state = NOTION_DELETE;
 	else if (!nj->notebook->present)
 		nj->state = NOTION_NOTEBOOK; /* its page goes now */
 	else if (!nj->planned)
 		rmsync_notion_plan(nj);
-	else if ((nj->retitle = next_retitle(nj)) != NULL)
-		nj->state = NOTION_RETITLE;
 	else if (rmsync_notion_batch(nj))
 	{
 		nj->state = NOTION_APPEND;
 		nj->commit = false;
 		return true;
 	}
+	else if ((page = next_page(nj, NOTION_PLAN_EDIT)) != NULL)
+		rmsync_notion_edit_start(nj, page);
+	else if ((nj->retitle = next_retitle(nj)) != NULL)
+		nj->state = NOTION_RETITLE;
 	else
 		nj->state = after_pages(nj);
 	return false;

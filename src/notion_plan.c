@@ -128,6 +128,7 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 		reset_ledger(nj, item);
 		return;
 	}
+	rmsync_notion_load_shape(page, metadata);
 	load_leftovers(nj, page, metadata);
 }
 
@@ -400,7 +401,6 @@ rmsync_notion_load(NotionJob *nj)
 	rmsync_notion_delete_orphans(nj);
 }
 
-
 /* ---- planning ---- */
 
 static bool
@@ -416,10 +416,7 @@ same_placement(const RmsyncItem *item)
 	return strcmp(item->ledger.placement_hash, item->placement_hash) == 0;
 }
 
-/*
- * What is to be done with a note that shall be there, apart from its place.
- * To-dos do not say on which page they were written.
- */
+/* What is to be done with a note: to-dos do not say on which page they were. */
 static NotionAction
 plan_note(const NotionPage *page)
 {
@@ -437,7 +434,7 @@ plan_note(const NotionPage *page)
  * What is to be done with one page or note, apart from its place.
  */
 static NotionAction
-plan_page(const NotionPage *page)
+plan_page(NotionJob *nj, const NotionPage *page)
 {
 	const RmsyncItem *item = page->item;
 
@@ -449,11 +446,25 @@ plan_page(const NotionPage *page)
 		return NOTION_PLAN_WAIT;
 	if (item->type != RMSYNC_PAGE)
 		return plan_note(page);
-	if (!same_content(item) || item->forced)
-		return NOTION_PLAN_WRITE;
-	if (!same_placement(item))
+	if (same_content(item) && !item->forced &&
+		(same_placement(item) || rmsync_notion_title_stays(nj, page)))
+		return NOTION_PLAN_NONE;
+	if (page->shape.compact && !page->moved ? rmsync_notion_is_compact(nj, item)
+											: same_content(item) && !item->forced)
 		return NOTION_PLAN_RETITLE;
-	return NOTION_PLAN_NONE;
+	return NOTION_PLAN_WRITE;
+}
+
+/* The same, with changes in place told apart. */
+static NotionAction
+plan_alone(NotionJob *nj, NotionPage *page)
+{
+	NotionAction action = plan_page(nj, page);
+
+	if (action == NOTION_PLAN_WRITE && page->item->type == RMSYNC_PAGE &&
+		rmsync_notion_edit_worth(nj, page))
+		action = NOTION_PLAN_EDIT;
+	return action;
 }
 
 void
@@ -462,7 +473,7 @@ rmsync_notion_plan(NotionJob *nj)
 	for (int i = 0; i < nj->npages; i++)
 	{
 		rmsync_notion_claim_orphans(nj, &nj->pages[i]);
-		nj->pages[i].action = plan_page(&nj->pages[i]);
+		nj->pages[i].action = plan_alone(nj, &nj->pages[i]);
 	}
 	rmsync_notion_mark_kept(nj);
 	rmsync_notion_mark_strays(nj);
@@ -472,12 +483,15 @@ rmsync_notion_plan(NotionJob *nj)
 
 		/* in the wrong place */
 		if ((page->action == NOTION_PLAN_RETITLE ||
+			 page->action == NOTION_PLAN_EDIT ||
 			 page->action == NOTION_PLAN_NONE) &&
 			page->slot >= 0 && !nj->slots[page->slot].kept &&
 			!nj->slots[page->slot].stray)
 			page->action = NOTION_PLAN_WRITE;
 		if (page->action == NOTION_PLAN_RETITLE)
-			rmsync_notion_doubt(nj, page->item, page->item->type != RMSYNC_PAGE);
+			rmsync_notion_doubt(nj, page->item,
+								page->item->type != RMSYNC_PAGE ||
+									page->shape.compact);
 		if (page->action == NOTION_PLAN_REMOVE)
 		{
 			if (page->item->ledger.external_id != NULL)
@@ -501,7 +515,8 @@ rmsync_notion_has_writes(NotionJob *nj)
 {
 	for (int i = 0; i < nj->npages; i++)
 	{
-		if (nj->pages[i].unknown || plan_page(&nj->pages[i]) == NOTION_PLAN_WRITE)
+		if (nj->pages[i].unknown ||
+			plan_page(nj, &nj->pages[i]) == NOTION_PLAN_WRITE)
 			return true;
 	}
 	return false;
@@ -514,10 +529,12 @@ rmsync_notion_idle(NotionJob *nj)
 		return false;
 	for (int i = 0; i < nj->npages; i++)
 	{
-		NotionAction action = plan_page(&nj->pages[i]);
+		NotionAction action = plan_page(nj, &nj->pages[i]);
 
+		/* with the same title, it may have to change places all the same */
 		if (nj->pages[i].unknown || action == NOTION_PLAN_WRITE ||
 			action == NOTION_PLAN_RETITLE ||
+			(action == NOTION_PLAN_NONE && !same_placement(nj->pages[i].item)) ||
 			(action == NOTION_PLAN_REMOVE &&
 			 nj->pages[i].item->ledger.external_id != NULL))
 			return false;
@@ -551,6 +568,8 @@ rmsync_notion_forget_all(NotionJob *nj)
 			continue;
 		page->unknown = page->synced = false;
 		page->partial = NULL;
+		memset(&page->shape, 0, sizeof(page->shape));
+		page->next = NULL;
 		if (page->moved)
 			rmsync_notion_set_intent(nj, page->item, NULL);
 		else

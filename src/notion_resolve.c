@@ -57,8 +57,17 @@ read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
 {
 	char *type = rmsync_json_get_string(block, "type", NULL);
 	Jsonb *texts = type ? rmsync_json_get(block, type, "rich_text", NULL) : NULL;
+	int n = rmsync_json_array_length(texts);
 
-	for (int i = 0; i < rmsync_json_array_length(texts); i++)
+	/* readers write paragraphs, too: ours begin with a link in bold */
+	if (n > 0 && strcmp(type, "paragraph") == 0)
+	{
+		Jsonb *style =
+			rmsync_json_get(rmsync_json_element(texts, 0), "annotations", NULL);
+
+		n = rmsync_json_get_bool(style, "bold", false) ? 1 : 0;
+	}
+	for (int i = 0; i < n; i++)
 	{
 		Jsonb *text = rmsync_json_element(texts, i);
 		char *url = rmsync_json_get_string(text, "text", "link", "url", NULL);
@@ -132,6 +141,10 @@ append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
 	page->unknown = false;
 	if (rmsync_json_get_bool(intent, "whole", false) && page->item->present)
 	{
+		rmsync_notion_set_shape(nj, &page->sending,
+								rmsync_json_get_string(intent, "prints", NULL),
+								rmsync_json_get_string(intent, "title", NULL));
+		page->sending.compact = rmsync_json_get_bool(intent, "compact", false);
 		rmsync_notion_written(nj, page, child->id, hash ? hash : "",
 							  place ? place : "");
 		return;
@@ -140,6 +153,16 @@ append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
 	/* incomplete: away with it, the page is written anew */
 	page->partial = child->id;
 	rmsync_notion_delete_later(nj, child->id, page);
+}
+
+/* Appends a member as another object has it, if it has. */
+static void
+add_field(StringInfo buf, Jsonb *object, const char *key)
+{
+	char *value = rmsync_json_get_string(object, key, NULL);
+
+	if (value != NULL)
+		rmsync_json_field(buf, key, value);
 }
 
 /*
@@ -170,6 +193,10 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 					  rmsync_json_get_string(intent, "place", NULL));
 	rmsync_json_field_bool(&buf, "whole",
 						   rmsync_json_get_bool(intent, "whole", false));
+	add_field(&buf, intent, "prints");
+	add_field(&buf, intent, "title");
+	if (rmsync_json_get_bool(intent, "compact", false))
+		rmsync_json_field_bool(&buf, "compact", true);
 	rmsync_json_field_int(&buf, "absent", absent);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_set_intent(nj, page->item, buf.data);

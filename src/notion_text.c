@@ -19,6 +19,9 @@
 /* A cut may be up to so many units before the limit to be at a good place. */
 #define CUT_WINDOW 200
 
+/* The same for a title, in characters. */
+#define CLIP_WINDOW 20
+
 int
 rmsync_utf16_length(const char *text, size_t len)
 {
@@ -116,6 +119,38 @@ rmsync_notion_cut(const char *text, size_t len, int limit)
 		before = c;
 	}
 	return len;
+}
+
+char *
+rmsync_notion_clip(const char *text, int max)
+{
+	size_t len = strlen(text);
+	size_t i = 0;
+	size_t end = 0;
+	size_t word = 0;
+	pg_wchar before = 0;
+
+	/* "end" is the last place to cut that leaves room for the ellipsis */
+	for (int chars = 0; i < len; chars++)
+	{
+		int n = pg_utf_mblen((const unsigned char *) text + i);
+		pg_wchar c;
+
+		if (i + n > len)
+			break;
+		c = utf8_to_unicode((const unsigned char *) text + i);
+		if (chars < max && chars > 0 && !is_extender(c, before))
+		{
+			end = i;
+			if (c == ' ' && chars > max - CLIP_WINDOW)
+				word = i;
+		}
+		if (chars == max)
+			return psprintf("%.*s\xE2\x80\xA6", (int) (word ? word : end), text);
+		i += n;
+		before = c;
+	}
+	return pnstrdup(text, i);
 }
 
 bool

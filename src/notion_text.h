@@ -21,6 +21,12 @@
  */
 extern size_t rmsync_notion_cut(const char *text, size_t len, int limit);
 
+/*
+ * A copy of at most "max" characters, the last one an ellipsis if it was cut: not
+ * inside of a combined character, and after a word if one ends near there.
+ */
+extern char *rmsync_notion_clip(const char *text, int max);
+
 /* Will Notion take this as the target of a link? */
 extern bool rmsync_notion_can_link(const char *url);
 

@@ -24,12 +24,6 @@
 #include "markdown.h"
 #include "target_notion_write.h"
 
-/* Limits of a request, contracts/notion.md 2.1. */
-#define MAX_ARRAY 100
-#define MAX_BLOCKS 1000
-#define MAX_TIERS 3
-#define MAX_BYTES (450000 - 1000)
-
 #define REBUILD_DELAY_MS 5000
 
 
@@ -53,6 +47,22 @@ rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item)
 }
 
 /*
+ * What will be recorded of the block that is being sent.
+ */
+static void
+set_sending(NotionJob *nj, NotionPage *page, const char *title)
+{
+	char *prints = NULL;
+	int n;
+	NotionPrint *list = rmsync_notion_prints(page->toggle->children, &n);
+
+	if (n <= NOTION_MAX_PRINTS)
+		prints = rmsync_notion_prints_text(list, n);
+	rmsync_notion_set_shape(nj, &page->sending, prints,
+							rmsync_notion_title_hash(title));
+}
+
+/*
  * Renders a page into page->toggle, in the batch's context.  Returns false if
  * its text cannot be: the item has failed then.
  */
@@ -63,13 +73,28 @@ render_page(NotionJob *nj, NotionPage *page)
 	RmsyncItem *item = page->item;
 	const char *text = item->src.text ? item->src.text : "";
 	char *why = NULL;
+	char *title;
 	RmsyncDocument *doc;
 
 	page->toggle = NULL;
 	page->rm = rmsync_notion_rm(nj, item);
+	rmsync_notion_set_shape(nj, &page->sending, NULL, NULL);
 	if (item->type != RMSYNC_PAGE)
 	{
 		page->toggle = rmsync_notion_note_block(nj, item, page->rm);
+		MemoryContextSwitchTo(old);
+		return true;
+	}
+	title = rmsync_notion_title(nj, item);
+	if (rmsync_notion_is_compact(nj, item))
+	{
+		page->toggle =
+			rmsync_notion_text_block("paragraph",
+									 rmsync_notion_compact_text(nj, item, title,
+																page->rm),
+									 "");
+		set_sending(nj, page, title);
+		page->sending.compact = true;
 		MemoryContextSwitchTo(old);
 		return true;
 	}
@@ -77,9 +102,9 @@ render_page(NotionJob *nj, NotionPage *page)
 	if (doc != NULL)
 	{
 		page->toggle =
-			rmsync_notion_toggle(rmsync_notion_title(nj, item),
-								 rmsync_notion_link(nj, item, page->rm),
+			rmsync_notion_toggle(title, rmsync_notion_link(nj, item, page->rm),
 								 rmsync_notion_render(doc));
+		set_sending(nj, page, title);
 	}
 	MemoryContextSwitchTo(old);
 
@@ -95,7 +120,7 @@ render_page(NotionJob *nj, NotionPage *page)
 static bool
 arrays_fit(const NotionBlock *block)
 {
-	if (block->nchildren > MAX_ARRAY)
+	if (block->nchildren > NOTION_MAX_ARRAY)
 		return false;
 	for (const NotionBlock *c = block->children; c != NULL; c = c->next)
 	{
@@ -109,8 +134,9 @@ arrays_fit(const NotionBlock *block)
 static bool
 fits_alone(const NotionBlock *toggle)
 {
-	return toggle->height <= MAX_TIERS && toggle->total <= MAX_BLOCKS &&
-		   toggle->bytes <= MAX_BYTES && arrays_fit(toggle);
+	return toggle->height <= NOTION_MAX_TIERS &&
+		   toggle->total <= NOTION_MAX_BLOCKS &&
+		   toggle->bytes <= NOTION_MAX_BYTES && arrays_fit(toggle);
 }
 
 /* What the batch holds so far. */
@@ -132,8 +158,8 @@ add_page(NotionJob *nj, NotionPage *page, Load *load)
 	bool alone = !fits_alone(toggle);
 
 	if (nj->nbatch > 0 && (alone || nj->nbatch >= cap ||
-						   load->blocks + toggle->total > MAX_BLOCKS ||
-						   load->bytes + toggle->bytes + 1 > MAX_BYTES))
+						   load->blocks + toggle->total > NOTION_MAX_BLOCKS ||
+						   load->bytes + toggle->bytes + 1 > NOTION_MAX_BYTES))
 		return false;
 
 	load->cap = alone ? 1 : cap;
@@ -157,7 +183,7 @@ collect_run(NotionJob *nj)
 	const char *before = NULL;
 	const char *own = NULL;
 	bool after = false;
-	Load load = { 0, 0, MAX_ARRAY };
+	Load load = { 0, 0, NOTION_MAX_ARRAY };
 
 	for (int i = 0; i < nj->nslots; i++)
 	{
@@ -207,6 +233,12 @@ set_append_intent(NotionJob *nj, NotionPage *page, const char *partial)
 	rmsync_json_field(&buf, "hash", item->content_hash);
 	rmsync_json_field(&buf, "place", item->placement_hash);
 	rmsync_json_field_bool(&buf, "whole", nj->whole);
+	if (page->sending.prints != NULL)
+		rmsync_json_field(&buf, "prints", page->sending.prints);
+	if (page->sending.title != NULL)
+		rmsync_json_field(&buf, "title", page->sending.title);
+	if (page->sending.compact)
+		rmsync_json_field_bool(&buf, "compact", true);
 	if (partial != NULL)
 	{
 		rmsync_json_field(&buf, "new", partial);
@@ -226,7 +258,7 @@ rmsync_notion_batch(NotionJob *nj)
 
 	MemoryContextReset(nj->batch_cxt);
 	old = MemoryContextSwitchTo(nj->batch_cxt);
-	nj->batch = palloc(sizeof(NotionPage *) * MAX_ARRAY);
+	nj->batch = palloc(sizeof(NotionPage *) * NOTION_MAX_ARRAY);
 	nj->nbatch = 0;
 	collect_run(nj);
 	if (nj->nbatch == 0)
@@ -299,6 +331,7 @@ rmsync_notion_written(NotionJob *nj, NotionPage *page, const char *id,
 	strlcpy(ledger->placement_hash, placement_hash,
 			sizeof(ledger->placement_hash));
 	rmsync_notion_set_intent(nj, item, NULL);
+	page->shape = page->sending;
 	rmsync_notion_delete_later(nj, old, page);
 	rmsync_notion_page_meta(nj, item);
 	if (page->slot >= 0)

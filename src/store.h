@@ -66,13 +66,20 @@ extern void rmsync_store_reconcile(MemoryContext cxt, RmsyncLaneList *lanes);
 /* Makes rows whose time has come ready; lists their lanes. */
 extern void rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes);
 
+/*
+ * Queues a look at the targets of lanes whose time has come; lists them.
+ * "every_s": seconds between two looks.
+ */
+extern void rmsync_store_polls(MemoryContext cxt, int every_s,
+							   RmsyncLaneList *lanes);
+
 /* Every lane that has ready rows (one index probe per lane). */
 extern void rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /* Fails what an unreachable lane could not deliver within "max_age" seconds. */
 extern int	rmsync_store_give_up(int max_age);
 
-/* Earliest run_at of a waiting row; 0 = none. */
+/* Earliest run_at of a waiting row, or look at a target; 0 = none. */
 extern TimestampTz rmsync_store_next_due(void);
 
 typedef struct RmsyncQueueRow
@@ -210,6 +217,13 @@ extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
 extern int64 rmsync_store_links(const RmsyncLaneInfo *lane,
 								const char **page_ids, int n);
 
+/*
+ * Merges what a target has read back with the host's to-dos; "report" as
+ * rmsync.take_remote() has it.
+ */
+extern void rmsync_store_take_remote(const RmsyncLaneInfo *lane,
+									 const char *report, int every_s);
+
 extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 								const char *message, const RmsyncItem *item);
 
@@ -280,7 +294,7 @@ extern char *rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
 extern char *rmsync_store_connect(int64 user_id, const char *target_name,
 								  const char *token, int item_types,
 								  char granularity, bool new_destination,
-								  bool backup);
+								  bool backup, bool two_way);
 
 /*
  * Puts the backup credential in the place of the active one, if that is still

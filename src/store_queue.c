@@ -222,6 +222,17 @@ rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes)
 }
 
 void
+rmsync_store_polls(MemoryContext cxt, int every_s, RmsyncLaneList *lanes)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.polls_due($1)", 1, { INT4OID } };
+	Datum values[1];
+
+	values[0] = Int32GetDatum(every_s);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	lane_list(cxt, 1, lanes);
+}
+
+void
 rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
 {
 	/* A loose index scan: one probe per lane, not one row per item. */
@@ -253,8 +264,14 @@ TimestampTz
 rmsync_store_next_due(void)
 {
 	static RmsyncPlan plan = {
-		"SELECT run_at FROM rmsync.sync_queue WHERE status = 'pending'"
-		" AND run_at IS NOT NULL ORDER BY run_at LIMIT 1",
+		"SELECT LEAST((SELECT run_at FROM rmsync.sync_queue"
+		" WHERE status = 'pending' AND run_at IS NOT NULL"
+		" ORDER BY run_at LIMIT 1),"
+		/* rmsync.polls_due() passes over lanes that somebody has locked */
+		" (SELECT GREATEST(poll_at, pg_catalog.now() + interval '100 ms')"
+		" FROM rmsync.integration_configs WHERE two_way"
+		" AND is_enabled AND state = 'active' AND poll_at IS NOT NULL"
+		" ORDER BY poll_at LIMIT 1))",
 		0,
 		{ 0 }
 	};
@@ -268,7 +285,10 @@ rmsync_store_next_due(void)
 static bool
 read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 {
-	int code = rmsync_item_type_parse(rmsync_spi_text(cxt, i, 2));
+	char *name = rmsync_spi_text(cxt, i, 2);
+	int code = strcmp(name, rmsync_item_type_name(RMSYNC_POLL)) == 0
+				   ? RMSYNC_POLL
+				   : rmsync_item_type_parse(name);
 
 	row->queue_id = rmsync_spi_int64(i, 1, 0);
 	if (code < 0)

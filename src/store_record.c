@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * store_record.c
- *	  SQL of the notifications, of lost pages and of the log's partitions.
+ *	  SQL of the notifications, of lost pages, of what was read back and of
+ *	  the log's partitions.
  *
  * Called by the engine inside its short transactions.
  *
@@ -99,6 +100,22 @@ rmsync_store_links(const RmsyncLaneInfo *lane, const char **page_ids, int n)
 	values[3] = PointerGetDatum(
 		construct_array(ids, n, TEXTOID, -1, false, TYPALIGN_INT));
 	return rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) > 0 ? lane_id : 0;
+}
+
+void
+rmsync_store_take_remote(const RmsyncLaneInfo *lane, const char *report,
+						 int every_s)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.take_remote($1, $2, $3::jsonb, $4)",
+							   4,
+							   { INT8OID, INT4OID, TEXTOID, INT4OID } };
+	Datum values[4];
+
+	values[0] = Int64GetDatum(lane->lane_id);
+	values[1] = Int32GetDatum(lane->config_epoch);
+	values[2] = CStringGetTextDatum(report);
+	values[3] = Int32GetDatum(every_s);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 }
 
 void

@@ -79,6 +79,12 @@ typedef struct RmsyncTarget
 	int			(*wanted_types) (Jsonb *config);
 
 	/*
+	 * MAY be NULL.  Does this configuration ask that ticks at the target be
+	 * taken over by the host?  Then the target gets items of type RMSYNC_POLL.
+	 */
+	bool		(*two_way) (Jsonb *config);
+
+	/*
 	 * MAY be NULL.  What the service counts requests by: the credential in
 	 * this configuration, palloc'd; a secret.  Lanes of all targets of a
 	 * service that have the same share its limit.

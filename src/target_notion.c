@@ -38,8 +38,12 @@ static const StateHandler notebook = { rmsync_notion_notebook_next,
 									   rmsync_notion_notebook_response };
 static const StateHandler resolve = { rmsync_notion_resolve_next,
 									  rmsync_notion_resolve_response };
+static const StateHandler poll = { rmsync_notion_poll_next,
+								   rmsync_notion_poll_response };
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
+static const StateHandler edit = { rmsync_notion_edit_next,
+								   rmsync_notion_edit_response };
 
 /* clang-format off */
 static const StateHandler *const handlers[NOTION_STATES] = {
@@ -63,7 +67,10 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_RETITLE] = &pages,
 	[NOTION_APPEND] = &pages,
 	[NOTION_DEEP] = &pages,
-	[NOTION_DEEP_APPEND] = &pages
+	[NOTION_DEEP_APPEND] = &pages,
+	[NOTION_EDIT_LIST] = &edit,
+	[NOTION_EDIT] = &edit,
+	[NOTION_POLL] = &poll
 };
 /* clang-format on */
 
@@ -100,7 +107,10 @@ rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind)
 	if (why == NULL && nj->config.undecided && nj->config.data_source_id == NULL)
 		why =
 			"No Notion database is chosen yet; name one in rmsync_connect(), or make one with rmsync_notion_create_database().";
-	rmsync_notion_load(nj);
+	if (rmsync_job_is_poll(job))
+		rmsync_notion_poll_begin(nj);
+	else
+		rmsync_notion_load(nj);
 	if (why != NULL)
 	{
 		rmsync_notion_stop(nj, RMSYNC_FAIL_HELD, 0, "invalid_config", why);
@@ -108,7 +118,10 @@ rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind)
 	}
 	rmsync_notion_remote_load(nj);
 
-	if (rmsync_notion_idle(nj))
+	if (nj->poll != NULL)
+		nj->state = nj->remote.complete ? NOTION_POLL
+										: rmsync_notion_discover_start(nj);
+	else if (rmsync_notion_idle(nj))
 		nj->state = NOTION_FINISH;
 	else if (!nj->notebook->present || nj->remote.complete)
 		nj->state = NOTION_NOTEBOOK;
@@ -243,6 +256,12 @@ notebooks_begin(RmsyncJob *job)
 	rmsync_notion_begin(job, &rmsync_notion_notebooks);
 }
 
+static bool
+notebooks_two_way(Jsonb *config)
+{
+	return rmsync_notion_two_way(&rmsync_notion_notebooks, config);
+}
+
 static char *
 notebooks_check_config(Jsonb *config, char **hint)
 {
@@ -271,6 +290,7 @@ const RmsyncTarget rmsync_target_notion = {
 	.config_schema = rmsync_notion_config_schema,
 	.check_config = notebooks_check_config,
 	.wanted_types = rmsync_notion_wanted_types,
+	.two_way = notebooks_two_way,
 	.learns = true,
 	.linked_to = true,
 	.test = rmsync_notion_test,

@@ -17,6 +17,10 @@
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
  *	notion_page.c		the toggles that the pages become
+ *	notion_edit.c		changing a toggle in place ...
+ *	notion_edit_plan.c	... if it is worth while, and with which requests
+ *	notion_compact.c	pages of one block
+ *	notion_title.c		what stands above a page's text
  *	notion_note.c		the blocks that highlights and to-dos become
  *	notion_link.c		keys and markers of all these blocks
  *	notion_write.c		the appends that bring their texts
@@ -25,6 +29,8 @@
  *	notion_probe.c		testing a connection (notion_probe.h, notion_talk.h)
  *	notion_search.c		what the token can see
  *	notion_create.c		making a database
+ *	notion_poll.c		reading ticks back
+ *	notion_done.c		what they say
  *
  * Memory: handlers run in a context that lives for one step (from one call of
  * "next" to the following one).  What has to stay goes through the functions
@@ -40,6 +46,7 @@
 
 #include "json.h"
 #include "notion_blocks.h"
+#include "notion_match.h"
 #include "target.h"
 
 #define RMSYNC_NOTION_API_VERSION "2026-03-11"
@@ -89,10 +96,13 @@ typedef struct NotionConfig
 	bool		undecided;		/* or neither: to be chosen later */
 	bool		newest_first;
 	bool		stop_if_lost;	/* a page that is gone is not made anew */
-	char	   *page_title;		/* "{n}" stands for the page number */
+	char	   *page_title;		/* "{n}" stands for the page number, "{title}"
+								 * for how its text begins */
 	const char *highlights;		/* block type, NULL = off */
 	bool		todos;			/* as blocks */
+	bool		compact;		/* a page is one block: see notion_compact.c */
 	bool		no_status;		/* to-dos: leave a status column alone */
+	bool		two_way;		/* ticks are read back */
 	char	   *base_url;		/* both without a slash at the end */
 	char	   *app_url;
 	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
@@ -115,6 +125,7 @@ typedef struct NotionRemote
 	char	   *status_open;	/* ids of options of a status column, NULL =
 								 * not used */
 	char	   *status_done;
+	char	   *status_complete;	/* JSON array: ids of all that mean done */
 } NotionRemote;
 
 struct NotionJob;
@@ -177,10 +188,19 @@ typedef enum NotionAction
 	NOTION_PLAN_WAIT,			/* no text yet */
 	NOTION_PLAN_RETITLE,		/* page: same text, other number; note: to be
 								 * changed in place */
+	NOTION_PLAN_EDIT,			/* other text: its toggle is changed in place */
 	NOTION_PLAN_WRITE,			/* new toggle; an old one goes afterwards */
 	NOTION_PLAN_REMOVE,
 	NOTION_PLAN_DECIDED			/* the item has its outcome */
 } NotionAction;
+
+/* What is recorded of a page's block; all in the job's context. */
+typedef struct NotionShape
+{
+	bool		compact;		/* a paragraph, not a toggle */
+	const char *prints;			/* of what stands in it, NULL = not known */
+	const char *title;			/* hash of its title, NULL = not known */
+} NotionShape;
 
 /*
  * A due page, or a note: a highlight, a to-do, the heading above the to-dos.
@@ -202,6 +222,12 @@ typedef struct NotionPage
 	char	   *failure;		/* item error, once the partial toggle is gone */
 	NotionBlock *toggle;		/* in the append under way */
 	char	   *rm;				/* marker of that append, permanent */
+	NotionShape shape;			/* of its block as it is ... */
+	NotionShape sending;		/* ... and will be, when it is written */
+	const char *next;			/* prints an edit may have brought already:
+								 * "shape" is in doubt; NULL = it is not */
+	bool		lost;			/* an append of that edit may be under way */
+	int			edit;			/* in place: 0 = not decided, 1 yes, -1 no */
 } NotionPage;
 
 /* A live page or note of the notebook, in the order the reader shall see. */
@@ -274,14 +300,20 @@ typedef enum NotionState
 	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */
 
 	/* notion_page.c */
-	NOTION_WORK,				/* -> DELETE, RETITLE, APPEND, PROPERTIES,
-								 * NOTEBOOK, FINISH */
+	NOTION_WORK,				/* -> DELETE, APPEND, EDIT_LIST, RETITLE,
+								 * PROPERTIES, NOTEBOOK, FINISH */
 	NOTION_DELETE,				/* DELETE block -> WORK */
 	NOTION_RETITLE,				/* PATCH block -> WORK */
 	NOTION_APPEND,				/* PATCH children of the page, its intents were
 								 * committed -> WORK, DEEP, CHECK, LIST */
 	NOTION_DEEP,				/* what did not fit: -> DEEP_APPEND, WORK */
 	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
+
+	/* notion_edit.c */
+	NOTION_EDIT_LIST,			/* GET children of a toggle -> EDIT, WORK */
+	NOTION_EDIT,				/* PATCH, DELETE, PATCH children, its doubt was
+								 * committed -> EDIT, EDIT_LIST, WORK */
+	NOTION_POLL,				/* notion_poll.c; job is no item */
 
 	NOTION_FINISH,				/* decide what is left */
 	NOTION_STATES
@@ -293,6 +325,7 @@ typedef struct NotionJob
 	const NotionKind *kind;
 	RmsyncItem *notebook;
 	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
+	struct NotionPoll *poll;	/* NULL = the job is none */
 	NotionState state;
 	MemoryContext step_cxt;
 	MemoryContext batch_cxt;
@@ -336,6 +369,7 @@ typedef struct NotionJob
 	bool		planned;
 	List	   *deletes;		/* NotionDelete * */
 	NotionPage *retitle;		/* page of the RETITLE under way */
+	struct NotionEdit *edit;	/* the edit under way, in batch_cxt */
 
 	/* listing */
 	NotionChild *children;
@@ -392,6 +426,7 @@ extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 extern char *rmsync_notion_check_config(const NotionKind *kind, Jsonb *json,
 										char **hint);
 extern int	rmsync_notion_wanted_types(Jsonb *json);
+extern bool rmsync_notion_two_way(const NotionKind *kind, Jsonb *json);
 
 /* The lane's credential and limits, see RmsyncTarget. */
 extern char *rmsync_notion_credential(Jsonb *json);
@@ -515,6 +550,32 @@ extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
 extern const NotionKind rmsync_notion_todos;
 extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
 
+/* ---- notion_done.c ---- */
+
+/*
+ * Must a request that changes the to-do say whether it is done?  What the user
+ * ticked at Notion and we have not read yet must not be undone.
+ */
+extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
+
+/* Is it a time as Notion writes it, and one that exists? */
+extern bool rmsync_notion_is_time(const char *text);
+
+/*
+ * What a row or block says of whether it is done: -1 = nothing, 0 = no, 1 =
+ * yes.  False if it says nothing, or is in the trash.
+ */
+extern bool rmsync_notion_read_done(NotionJob *nj, Jsonb *object, int *ticked,
+									int *state);
+
+/* ---- notion_poll.c ---- */
+
+extern void rmsync_notion_poll_begin(NotionJob *nj);
+extern bool rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_poll_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
+
 /* ---- notion_imagine.c ---- */
 
 extern const char *rmsync_notion_imagine(RmsyncJob *job,
@@ -620,6 +681,20 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 									   const char *id);
 /* It is about to be changed in place; with "content", not only moved. */
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
+/*
+ * The toggle of a page is about to be changed in place, into one with these
+ * prints; "title": its title, too; "append": blocks are added.
+ */
+extern void rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page,
+									 const char *prints, bool title,
+									 bool append);
+/* Whether an append of the edit may be under way has changed. */
+extern void rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost);
+/* What stands in the page's toggle, if the metadata are about that one. */
+extern void rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata);
+/* Copies into the job's context; of a toggle. */
+extern void rmsync_notion_set_shape(NotionJob *nj, NotionShape *shape,
+									const char *prints, const char *title);
 /* Metadata of a page: its toggle, and others that are to be deleted. */
 extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
@@ -641,12 +716,48 @@ extern void rmsync_notion_page_response(NotionJob *nj,
 										const RmsyncHttpResponse *response);
 
 /*
- * The toggle "id" holds the text with these hashes; an older toggle is to be
- * deleted.
+ * The toggle "id" holds the text with these hashes, and has the shape
+ * page->sending; an older toggle is to be deleted.
  */
 extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
+
+/* ---- notion_edit_plan.c ---- */
+
+/* Can this page's toggle be changed in place, and is it worth while? */
+extern bool rmsync_notion_edit_worth(NotionJob *nj, NotionPage *page);
+
+/* ---- notion_edit.c ---- */
+
+extern void rmsync_notion_edit_start(NotionJob *nj, NotionPage *page);
+extern bool rmsync_notion_edit_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_edit_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
+
+/* Answer to a listing of the toggle, for a preview. */
+extern char *rmsync_notion_edit_imagine(NotionJob *nj);
+
+/* ---- notion_compact.c ---- */
+
+/* Is this page to be one paragraph? */
+extern bool rmsync_notion_is_compact(NotionJob *nj, const RmsyncItem *item);
+
+/* What it says, as a rich_text array; NULL if that is too much for one. */
+extern char *rmsync_notion_compact_text(NotionJob *nj, const RmsyncItem *item,
+										const char *title, const char *rm);
+
+/* ---- notion_title.c ---- */
+
+/* Title of a page's block; of this step. */
+extern char *rmsync_notion_title(NotionJob *nj, const RmsyncItem *item);
+
+/* What is recorded of it. */
+extern char *rmsync_notion_title_hash(const char *title);
+
+/* Its block has the title that is wanted. */
+extern bool rmsync_notion_title_stays(NotionJob *nj, const NotionPage *page);
 
 /* ---- notion_link.c ---- */
 

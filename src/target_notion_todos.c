@@ -22,6 +22,12 @@ todos_begin(RmsyncJob *job)
 	rmsync_notion_begin(job, &rmsync_notion_todos);
 }
 
+static bool
+todos_two_way(Jsonb *config)
+{
+	return rmsync_notion_two_way(&rmsync_notion_todos, config);
+}
+
 static char *
 todos_check_config(Jsonb *config, char **hint)
 {
@@ -42,6 +48,7 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.learns = true,
 	.config_schema = rmsync_notion_todos_config_schema,
 	.check_config = todos_check_config,
+	.two_way = todos_two_way,
 	.outdated = rmsync_notion_todo_outdated,
 	.test = rmsync_notion_todos_test,
 	.imagine = rmsync_notion_imagine,

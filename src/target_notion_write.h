@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * target_notion_write.h
- *	  What notion_page.c and notion_write.c share.
+ *	  What notion_page.c, notion_edit.c and notion_write.c share.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,12 +10,13 @@
 
 #include "target_notion.h"
 
-/* ---- notion_page.c ---- */
-
-/* Title of a page's toggle; of this step. */
-extern char *rmsync_notion_title(NotionJob *nj, const RmsyncItem *item);
-
 /* ---- notion_write.c ---- */
+
+/* Limits of a request, contracts/notion.md 2.1. */
+#define NOTION_MAX_ARRAY 100
+#define NOTION_MAX_BLOCKS 1000
+#define NOTION_MAX_TIERS 3
+#define NOTION_MAX_BYTES (450000 - 1000)
 
 /* Marker of the append that brings this version of the page. */
 extern char *rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item);

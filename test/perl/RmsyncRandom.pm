@@ -261,6 +261,23 @@ my %host = (
 		$self->touch($page, $text);
 		return ("a box of page $page->{uuid} of $book->{name} is ticked", $self->page_text_sql($page));
 	} ],
+	line => [ 16, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /\n/ });
+		return unless $page;
+		my $n = $self->fresh;
+		my @lines = split /\n/, $page->{text}, -1;
+		# A numbered list says other things when it does not begin with 1.
+		my ($end) = grep { $_ == @lines || $lines[$_] =~ /^\d/ } 0 .. @lines;
+		my $at = $self->dice($end < @lines ? $end - 1 : $end);
+		return if $at < 0;
+		my $what = $self->weighted(insert => 4, remove => 3, change => 5);
+		splice(@lines, $at, 0, '', "line $n", '') if $what eq 'insert';
+		splice(@lines, $at, 1) if $what eq 'remove';
+		$lines[$at] = $lines[$at] =~ /^- / ? "- item $n" : "another line $n" if $what eq 'change';
+		$self->touch($page, join("\n", @lines));
+		return ("line $at of page $page->{uuid} of $book->{name}: $what", $self->page_text_sql($page));
+	} ],
 	insert => [ 11, sub {
 		my ($self) = @_;
 		my $book = $self->any_book or return;
@@ -615,6 +632,25 @@ my %user = (
 		$self->notion({ cmd => 'edit_text', id => $id, text => 'words of mine' });
 		$book->{dirty} = 1;
 		return "edits the text of page $page->{uuid} of $book->{name}";
+	} ],
+	own_rule => [ 5, sub {
+		my ($self) = @_;
+		my ($book, undef, $toggle, $page) = $self->toggle_there;
+		return unless $book;
+		my $where = $self->one_of('start', 'end');
+		$self->notion({ cmd => 'user_block', parent => $toggle->{id}, block => { divider => {} }, position => $where });
+		return "draws a line in page $page->{uuid} of $book->{name}";
+	} ],
+	tick_line => [ 4, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /- \[/ });
+		return unless $book;
+		my ($text) = $page->{text} =~ /^- \[.\] (.*)/m or return;
+		my ($id) = @{ $self->notion({ cmd => 'find', text => $text, user => "user$book->{user}" })->{ids} };
+		return unless $id;
+		eval { $self->notion({ cmd => 'check', id => $id, checked => $self->chance(50) ? JSON::PP::true : JSON::PP::false }) } or return;
+		$book->{dirty} = 1;
+		return "ticks \"$text\" of $book->{name}";
 	} ],
 	own_block => [ 6, sub {
 		my ($self) = @_;

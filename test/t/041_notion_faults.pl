@@ -54,9 +54,11 @@ sub inject
 
 	foreach my $i (0 .. $#$users)
 	{
+		# a read has nothing to guide to
+		my $fault = $kind eq 'list' && $faults[$i] eq 'commit_503_guidance' ? 'reject_503' : $faults[$i];
 		push @rules,
 		  {
-			fault => $faults[$i],
+			fault => $fault,
 			match => { %{ $requests{$kind} }, user => "user$users->[$i]" },
 			times => 1,
 			%more };
@@ -86,9 +88,19 @@ sub scenario
 }
 
 scenario('first sync', 'create', 'append', sub { $t->connect(\@users) });
-scenario(
-	'edit', 'append', 'delete',
-	sub { $t->sql("UPDATE pages SET ocr_text = ocr_text || ', edited' WHERE page_uuid = test.page_uuid(notebook_id, 2)") });
+# The second page's text is changed in place: a line is changed, lines come, one
+# of them goes.
+sub edit
+{
+	my ($to) = @_;
+	return $t->sql("UPDATE pages SET ocr_text = $to WHERE page_uuid = test.page_uuid(notebook_id, 2)");
+}
+scenario('edit', 'list', 'retitle', sub { edit("ocr_text || ', edited'") });
+scenario('lines are added', 'append', 'list', sub { edit("ocr_text || E'\\n\\n- one\\n- two\\n- three\\n- four'") });
+scenario('a line goes', 'delete', 'properties', sub { edit("replace(ocr_text, E'\\n- two', '')") });
+
+# Nothing is left of the old text: a new toggle.
+scenario('all other words', 'append', 'delete', sub { edit("format(E'# title %s\\n\\n> quote\\n\\n1. one\\n2. two', notebook_id)") });
 scenario(
 	'a page in front', 'retitle', 'append',
 	sub {
@@ -194,7 +206,7 @@ foreach my $case (
 	my ($fault, $state, $reason, $kind) = @$case;
 	$book = fresh(2);
 	my $rule = $t->notion({ fault => $fault, match => { user => "user$book->{user}", %{ $requests{append} } } });
-	$t->edit_page($book->{pages}[0], "edited in spite of $fault");
+	$t->edit_page($book->{pages}[0], "page 1 of user $book->{user}\n\nadded in spite of $fault");
 	lane_is($book, $state, $reason, "$fault: $state, with the reason");
 	told_once($book, $kind, $fault);
 	$t->notion({ cmd => 'clear', id => $rule->{id} });

@@ -69,6 +69,14 @@ scenario('the new page gets a highlight', undef, sub { push @h, highlight($new, 
 scenario('pages change places', undef, sub { @pages[ 1, 4 ] = @pages[ 4, 1 ]; $t->arrange($book, @pages) });
 scenario('all pages the other way round', undef, sub { @pages = reverse @pages; $t->arrange($book, @pages) });
 scenario('a page leaves the notebook', undef, sub { splice(@pages, 2, 1); $t->arrange($book, @pages) });
+# Its highlight goes to the end; the pages it passes stay where they are.
+scenario('the first page gets a highlight', undef, sub { push @h, highlight($pages[0], 'left behind') });
+my @toggles = grep { $_->{type} eq 'toggle' } $t->blocks_of($book);
+my $first = $pages[0];
+scenario('and leaves the notebook', undef, sub { shift @pages; $t->arrange($book, @pages) });
+is_deeply([ map { $_->{id} } grep { $_->{type} eq 'toggle' } $t->blocks_of($book) ], [ map { $_->{id} } @toggles[ 1 .. $#toggles ] ],
+	'all other pages keep their toggles');
+scenario('and comes back', undef, sub { unshift @pages, $first; $t->arrange($book, @pages) });
 scenario('a page is deleted', undef, sub { $t->sql("DELETE FROM pages WHERE id = $pages[0]"); shift @pages });
 scenario(
 	'a highlight without a page', undef,

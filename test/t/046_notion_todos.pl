@@ -152,7 +152,11 @@ $t->equal('the notebooks come, too', 1);
 my $linked = (grep { $_->[0]{title} eq 'the same' } values %{ { rows_of(1) } })[0][0]{properties}{'Link to Source'};
 like($linked, qr{^https://www\.notion\.so/[0-9a-f]{32}#[0-9a-f]{32}$}, 'rows link to their source');
 my ($toggle) = $t->blocks_of($book);
-scenario('a page is edited: its links follow', 1, undef, sub { $t->edit_page($pages[1], 'page 2, edited') }, links => 1);
+scenario('a page is edited', 1, undef, sub { $t->edit_page($pages[1], 'page 2, edited') }, links => 1);
+is((grep { $_->[0]{title} eq 'the same' } values %{ { rows_of(1) } })[0][0]{properties}{'Link to Source'},
+	$linked, 'in place: the link stays');
+$t->notion({ cmd => 'trash', id => ($t->blocks_of($book))[1]{id} });
+scenario('its toggle is made anew: its links follow', 1, undef, sub { $t->edit_page($pages[1], 'page 2, edited again') }, links => 1);
 isnt((grep { $_->[0]{title} eq 'the same' } values %{ { rows_of(1) } })[0][0]{properties}{'Link to Source'},
 	$linked, 'to the new toggle');
 scenario('a new page with a to-do', 1, undef,
