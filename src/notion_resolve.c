@@ -396,16 +396,54 @@ rmsync_notion_look_first(NotionJob *nj)
 	return true;
 }
 
+/* The user wants to decide: says which notebook it is, and what to do. */
+static void
+park(NotionJob *nj)
+{
+	const char *title = nj->notebook->src.title;
+
+	if (title == NULL)
+		title = "";
+	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
+					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
+								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
+								pg_encoding_mbcliplen(PG_UTF8, title,
+													  strlen(title), 200),
+								title));
+}
+
+/* The page is not there, though its database is. */
+static void
+page_lost(NotionJob *nj)
+{
+	nj->source_seen = false;
+	if (nj->config.stop_if_lost)
+	{
+		park(nj);
+		return;
+	}
+
+	/* the user has thrown the page away; what the source has comes back */
+	nj->losses++;
+	nj->lost_id = nj->notebook->ledger.external_id;
+	rmsync_notion_forget_all(nj);
+	nj->state = NOTION_NOTEBOOK;
+}
+
 static void
 check_response(NotionJob *nj, NotionAnswer answer)
 {
 	if (answer != NOTION_DONE ||
 		rmsync_json_get_bool(nj->reply, "in_trash", false))
 	{
-		nj->state = NOTION_CHECK_SOURCE;
+		if (nj->source_seen)
+			page_lost(nj);
+		else
+			nj->state = NOTION_CHECK_SOURCE;
 		return;
 	}
 	nj->seen = true;
+	nj->source_seen = false;
 	if (nj->looking)
 	{
 		/* only the block is gone */
@@ -423,22 +461,6 @@ check_response(NotionJob *nj, NotionAnswer answer)
 						   "object_not_found", nj->error);
 }
 
-/* The user wants to decide: says which notebook it is, and what to do. */
-static void
-park(NotionJob *nj)
-{
-	const char *title = nj->notebook->src.title;
-
-	if (title == NULL)
-		title = "";
-	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
-					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
-								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
-								pg_encoding_mbcliplen(PG_UTF8, title,
-													  strlen(title), 200),
-								title));
-}
-
 static void
 check_source_response(NotionJob *nj, NotionAnswer answer)
 {
@@ -450,17 +472,12 @@ check_source_response(NotionJob *nj, NotionAnswer answer)
 		return;
 	}
 
-	if (nj->config.stop_if_lost)
-	{
-		park(nj);
-		return;
-	}
-
-	/* the user has thrown the page away; what the source has comes back */
-	nj->losses++;
-	nj->lost_id = nj->notebook->ledger.external_id;
-	rmsync_notion_forget_all(nj);
-	nj->state = NOTION_NOTEBOOK;
+	/*
+	 * Look at the page once more: what it stood in may have been restored
+	 * between the two requests, and the page with it.
+	 */
+	nj->source_seen = true;
+	nj->state = NOTION_CHECK;
 }
 
 

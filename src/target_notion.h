@@ -353,6 +353,7 @@ typedef struct NotionJob
 	int			losses;			/* how often the page was found lost */
 	char	   *lost_id;		/* the page that was lost */
 	bool		seen;			/* the page was there when we looked */
+	bool		source_seen;	/* the page was not there, its database is */
 	bool		looking;		/* whether a block is gone or its whole page */
 	List	   *extras;			/* char *: doubles of the page to be trashed */
 
