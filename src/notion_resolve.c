@@ -388,7 +388,7 @@ list_response(NotionJob *nj, NotionAnswer answer)
 bool
 rmsync_notion_look_first(NotionJob *nj)
 {
-	if (!nj->config.stop_if_lost || nj->seen || !nj->notebook->present ||
+	if (nj->seen || nj->created || !nj->notebook->present ||
 		nj->notebook->ledger.external_id == NULL)
 		return false;
 	nj->looking = true;

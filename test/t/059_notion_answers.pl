@@ -290,6 +290,7 @@ foreach my $where (
 	my $rule = $t->notion({ fault => '404', times => 1, match => { user => "user$book->{user}", %$match } })->{id};
 	$t->sql("SELECT rmsync_trigger('notion', user_id => $book->{user}, force => true)") if $name eq 'list';
 	$t->notion({ fault => 'commit_close', times => 1, match => { user => "user$book->{user}", %{ $requests{append} } } }) if $name eq 'list';
+	$t->sql("SELECT test.add_page($book->{id}, 9, 'added for a false 404')") if $name eq 'append';
 	$t->edit_page($book->{pages}[1], "edited for a false 404 at $name");
 	recovered("a false 404 at $name", $book);
 	is(hits($rule), 1, "a false 404 at $name: given");
