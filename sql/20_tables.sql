@@ -212,6 +212,36 @@ CREATE TABLE rmsync.remote_changes (
 CREATE INDEX remote_changes_at ON rmsync.remote_changes (at);
 COMMENT ON TABLE rmsync.remote_changes IS 'objects at a service that somebody changed there and that have not been looked at since';
 
+-- What a user's token could see at Notion when rmsync_notion_refresh() asked.
+CREATE TABLE rmsync.notion_objects (
+	user_id bigint NOT NULL,
+	kind text NOT NULL CHECK (kind IN ('database', 'data_source', 'page')),
+	id text NOT NULL,
+	title text NOT NULL,
+	url text,
+	parent_type text CHECK (parent_type IN ('page', 'block', 'workspace')),	-- NULL = not told
+	parent_id text,
+	database_id text,		-- of a data source
+	notebooks boolean,		-- a data source has every column that notion fills
+	todos boolean,			-- ... that notion-todos fills
+	last_edited timestamptz,
+	seen_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, kind, id)
+);
+COMMENT ON TABLE rmsync.notion_objects IS 'databases, data sources and pages that a user''s token could see at Notion when last asked';
+
+-- A request for a new database may have been sent, its answer is not known.
+CREATE TABLE rmsync.notion_intents (
+	user_id bigint NOT NULL,
+	target_name text NOT NULL,
+	parent_id text NOT NULL,
+	title text NOT NULL,
+	known jsonb NOT NULL,			-- ids of databases of this title that were there before
+	at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, target_name, parent_id, title)
+);
+COMMENT ON TABLE rmsync.notion_intents IS 'databases that rmsync_notion_create_database() may have made at Notion without getting an answer';
+
 -- Losing the ledger in a restore would double every object at every target.
 SELECT pg_catalog.pg_extension_config_dump('rmsync.instance', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.integration_configs', '');
@@ -223,6 +253,8 @@ SELECT pg_catalog.pg_extension_config_dump('rmsync.notifications', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_secrets', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_events', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.remote_changes', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.notion_objects', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.notion_intents', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.version_seq', '');
 -- One call per statement: each rewrites the extension's own catalog row.
 DO $$

@@ -201,6 +201,8 @@ AS $$
 	DELETE FROM rmsync.webhook_secrets WHERE user_id = gone;
 	DELETE FROM rmsync.webhook_events WHERE user_id = gone;
 	DELETE FROM rmsync.remote_changes WHERE user_id = gone;
+	DELETE FROM rmsync.notion_objects WHERE user_id = gone;
+	DELETE FROM rmsync.notion_intents WHERE user_id = gone;
 	DELETE FROM rmsync.sync_intake WHERE user_id = gone;
 $$;
 COMMENT ON FUNCTION rmsync.forget_user(bigint) IS 'removes everything rmsync holds of a user';

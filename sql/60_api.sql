@@ -281,16 +281,20 @@ AS $$
 DECLARE
 	u bigint := rmsync.effective_user(NULL);
 	lane bigint;
+	notebook text;
 BEGIN
 	UPDATE rmsync.sync_queue q SET status = 'pending', run_at = NULL, attempt = 0, error_code = NULL,
 		suspect = CASE WHEN q.crash_count > 0 THEN 2 ELSE q.suspect END, crash_count = 0,
 		version = nextval('rmsync.version_seq'), priority = 1, updated_at = now()
 	WHERE q.id = rmsync_retry.id AND (u IS NULL OR q.user_id = u)
 	  AND q.error_code IS DISTINCT FROM 'unknown_outcome'
-	RETURNING q.lane_id INTO lane;
+	RETURNING q.lane_id, q.notebook_uuid INTO lane, notebook;
 	IF lane IS NULL THEN
 		RETURN false;
 	END IF;
+	-- what waits for the same page goes with it
+	UPDATE rmsync.sync_queue q SET run_at = NULL, updated_at = now()
+	WHERE q.lane_id = lane AND q.notebook_uuid = notebook AND q.error_code = 'page_lost' AND q.status = 'pending';
 	PERFORM rmsync.wake();
 	RETURN true;
 END

@@ -98,6 +98,13 @@ record_undecided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 									 "unknown_outcome", fail->message);
 			engine->due_dirty = true;
 			break;
+		case RMSYNC_FAIL_PARKED:
+			rmsync_store_queue_later(ejob->lane->lane_id, item,
+									 rmsync_engine_scaled(fail->delay_ms),
+									 item->attempt, false, false, code,
+									 fail->message);
+			engine->due_dirty = true;
+			break;
 		case RMSYNC_FAIL_RATE:
 		case RMSYNC_FAIL_NETWORK:
 		case RMSYNC_FAIL_AUTH:
@@ -310,6 +317,20 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	}
 }
 
+/* A notebook waits for somebody: who is told once, however often we look. */
+static void
+record_parked(EngineJob *ejob)
+{
+	const RmsyncJob *job = &ejob->job;
+
+	if (rmsync_store_notify_once(job->lane, job->fail.code,
+								 job->fail.message ? job->fail.message
+												   : job->fail.code,
+								 job->notebook))
+		rmsync_store_log(job->lane, job->notebook, "retry", NULL,
+						 job->fail.code, job->fail.message, job->requests, 0);
+}
+
 static void
 record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
@@ -332,6 +353,9 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		case RMSYNC_FAIL_HELD:
 			job_stops_lane(ejob, RMSYNC_LANE_HELD, "held");
 			return;
+		case RMSYNC_FAIL_PARKED:
+			record_parked(ejob);
+			break;
 		case RMSYNC_FAIL_NONE:
 		case RMSYNC_FAIL_ITEM:
 		case RMSYNC_FAIL_GROUP:

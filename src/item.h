@@ -190,6 +190,9 @@ typedef enum RmsyncFailScope
 	RMSYNC_FAIL_ITEM,			/* count an attempt on the undecided items */
 	RMSYNC_FAIL_GROUP,			/* the undecided items sleep for delay_ms, no
 								 * attempt counted (unknown outcome) */
+	RMSYNC_FAIL_PARKED,			/* the undecided items sleep for delay_ms, no
+								 * attempt counted; somebody must do something
+								 * about their notebook, and is told once */
 	RMSYNC_FAIL_RATE,			/* the lane sleeps for delay_ms */
 	RMSYNC_FAIL_NETWORK,		/* back-off and breaker of lane and target */
 	RMSYNC_FAIL_AUTH,			/* lane state auth */

@@ -33,10 +33,10 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 		"requests_per_minute", "workspace_id", "workspace_name", \
 		"database_title", "available_properties", "verify_ssl"
 
-const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	"page_order",
-												  "page_title", "highlights",
-												  "todos",		"layout",
-												  "two_way",	NULL };
+const char *const rmsync_notion_config_keys[] = {
+	SHARED_KEYS, "page_order", "page_title", "highlights", "todos",
+	"layout",	 "two_way",	   "lost_page",	 NULL
+};
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
 														"two_way", NULL };
@@ -75,6 +75,9 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
 	"\"highlights\":{\"enum\":[\"callout\",\"quote\",\"off\"],"
 	"\"default\":\"callout\"},"
+	"\"lost_page\":{\"enum\":[\"recreate\",\"stop\"],"
+	"\"default\":\"recreate\","
+	"\"title\":\"When a notebook's page is gone or unshared\"},"
 	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
 	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
 	"\"title\":\"compact: a page is one block, its text as Markdown\"}," TWO_WAY_SCHEMA;
@@ -107,33 +110,57 @@ read_url(char **url, const JsonbValue *value)
 }
 
 /* 32 hex digits with or without dashes; stored with them, as Notion does. */
-static const char *
-read_id(char **id, const JsonbValue *value)
+char *
+rmsync_notion_dashed_id(const char *text)
 {
-	static const char problem[] =
-		"must be the id of a Notion object: 32 hexadecimal digits";
-	char *text = rmsync_config_string(value);
 	char out[37];
 	int n = 0;
 
-	if (value->type == jbvNull)
-		return NULL;
-	if (text == NULL)
-		return problem;
 	for (const char *p = text; *p != '\0'; p++)
 	{
 		if (*p == '-')
 			continue;
 		if (strchr("0123456789abcdefABCDEF", *p) == NULL || n == 36)
-			return problem;
+			return NULL;
 		if (n == 8 || n == 13 || n == 18 || n == 23)
 			out[n++] = '-';
 		out[n++] = pg_ascii_tolower((unsigned char) *p);
 	}
 	if (n != 36)
-		return problem;
+		return NULL;
 	out[n] = '\0';
-	*id = pstrdup(out);
+	return pstrdup(out);
+}
+
+static const char *
+read_id(char **id, const JsonbValue *value)
+{
+	char *text = rmsync_config_string(value);
+
+	if (value->type == jbvNull)
+		return NULL;
+	*id = text ? rmsync_notion_dashed_id(text) : NULL;
+	return *id ? NULL
+			   : "must be the id of a Notion object: 32 hexadecimal digits";
+}
+
+/* A database may be chosen later; until then it is null, not forgotten. */
+static const char *
+read_database(NotionConfig *config, const JsonbValue *value)
+{
+	config->undecided = value->type == jbvNull;
+	return read_id(&config->database_id, value);
+}
+
+static const char *
+read_lost_page(NotionConfig *config, const JsonbValue *value)
+{
+	char *policy = rmsync_config_string(value);
+
+	if (policy == NULL ||
+		(strcmp(policy, "recreate") != 0 && strcmp(policy, "stop") != 0))
+		return "must be \"recreate\" or \"stop\"";
+	config->stop_if_lost = strcmp(policy, "stop") == 0;
 	return NULL;
 }
 
@@ -255,7 +282,7 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		strcmp(key, "notion_token") == 0)
 		return read_token(config, value);
 	if (strcmp(key, "database_id") == 0)
-		return read_id(&config->database_id, value);
+		return read_database(config, value);
 	if (strcmp(key, "data_source_id") == 0)
 		return read_id(&config->data_source_id, value);
 	if (strcmp(key, "page_order") == 0)
@@ -264,6 +291,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_highlights(config, value);
 	if (strcmp(key, "todos") == 0)
 		return read_todos(config, value);
+	if (strcmp(key, "lost_page") == 0)
+		return read_lost_page(config, value);
 	if (strcmp(key, "layout") == 0)
 		return read_layout(config, value);
 	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)
@@ -335,7 +364,8 @@ rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 
 	if (config->authorization == NULL)
 		return pstrdup("Field \"api_token\" is required.");
-	if (config->database_id == NULL && config->data_source_id == NULL)
+	if (config->database_id == NULL && config->data_source_id == NULL &&
+		!config->undecided)
 	{
 		if (hint != NULL)
 			*hint = pstrdup(

@@ -17,12 +17,16 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
 
 /* "rmirror ID 2" and so on, where a foreign column has the name. */
 #define MAX_ID_NAMES 9
+
+/* Data sources listed in a message. */
+#define MAX_NAMED 10
 
 static bool
 same_or_both_null(const char *a, const char *b)
@@ -256,8 +260,51 @@ assign_columns(NotionJob *nj, Jsonb *properties, StringInfo missing)
 	}
 }
 
+bool
+rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties)
+{
+	StringInfoData missing;
+
+	if (!is_schema(properties))
+		return false;
+	memset(&nj->remote, 0, sizeof(nj->remote));
+	initStringInfo(&missing);
+	assign_columns(nj, properties, &missing);
+	return missing.len == 0;
+}
+
 
 /* ---- states ---- */
+
+/*
+ * Which data source is meant is for the user to say; the message has what it
+ * takes.
+ */
+static void
+hold_ambiguous(NotionJob *nj, Jsonb *sources)
+{
+	int n = rmsync_json_array_length(sources);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "The Notion database has several data sources:");
+	for (int i = 0; i < n && i < MAX_NAMED; i++)
+	{
+		Jsonb *source = rmsync_json_element(sources, i);
+		char *name = rmsync_json_get_string(source, "name", NULL);
+
+		if (name == NULL)
+			name = "";
+		appendStringInfo(&buf, "%s \"%.*s\" (%s)", i > 0 ? "," : "",
+						 pg_encoding_mbcliplen(PG_UTF8, name, strlen(name), 60),
+						 name, rmsync_notion_id(source));
+	}
+	if (n > MAX_NAMED)
+		appendStringInfo(&buf, " and %d more", n - MAX_NAMED);
+	appendStringInfoString(&buf,
+						   ". Connect again with the id of one of them in the field \"data_source_id\".");
+	hold(nj, "ambiguous_data_source", buf.data);
+}
 
 /*
  * GET /databases: a database contains one data source or several, and the
@@ -286,8 +333,7 @@ database_response(NotionJob *nj)
 		nj->state = NOTION_SOURCE;
 	}
 	else if (n > 1)
-		hold(nj, "ambiguous_data_source",
-			 "The Notion database has several data sources; name one in the field \"data_source_id\".");
+		hold_ambiguous(nj, sources);
 	else
 		hold(nj, "database_missing", "The Notion database has no data source.");
 }

@@ -63,6 +63,9 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 	NotionDelete *entry = linitial(nj->deletes);
 	NotionPage *page = entry->page;
 
+	if (answer == NOTION_GONE && rmsync_notion_look_first(nj))
+		return;
+
 	/* not there, or in the trash already, is as good */
 	nj->deletes = list_delete_first(nj->deletes);
 	nj->state = NOTION_WORK;
@@ -118,6 +121,8 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 {
 	NotionPage *page = nj->retitle;
 
+	if (answer == NOTION_GONE && rmsync_notion_look_first(nj))
+		return;
 	nj->state = NOTION_WORK;
 	if (answer == NOTION_DONE)
 	{

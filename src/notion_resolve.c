@@ -13,12 +13,16 @@
  *
  * CHECK, CHECK_SOURCE: is the page gone?  Only if the database itself is
  * still there is the page created anew; a database that is gone or unshared
- * holds the lane.
+ * holds the lane.  If the user wants no page made anew, the notebook is parked:
+ * its items wait, and its page is looked at now and then.  Then nothing may be
+ * concluded from a block that is gone before its page was seen, because with
+ * the page it may come back.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
@@ -26,6 +30,9 @@
 /* Times an append must be absent before it is sent again. */
 #define ABSENT_LOOKS 2
 #define VANISHING_DELAY_MS 60000
+
+/* How often a page is looked at that was lost and may come back. */
+#define PARKED_DELAY_MS (3600 * 1000)
 
 /* No page of ours has so many; a list that never ends must end. */
 #define MAX_CHILDREN 200000
@@ -378,12 +385,71 @@ list_response(NotionJob *nj, NotionAnswer answer)
 
 /* ---- CHECK, CHECK_SOURCE ---- */
 
+bool
+rmsync_notion_look_first(NotionJob *nj)
+{
+	if (nj->seen || nj->created || !nj->notebook->present ||
+		nj->notebook->ledger.external_id == NULL)
+		return false;
+	nj->looking = true;
+	nj->state = NOTION_CHECK;
+	return true;
+}
+
+/* The user wants to decide: says which notebook it is, and what to do. */
+static void
+park(NotionJob *nj)
+{
+	const char *title = nj->notebook->src.title;
+
+	if (title == NULL)
+		title = "";
+	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
+					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
+								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
+								pg_encoding_mbcliplen(PG_UTF8, title,
+													  strlen(title), 200),
+								title));
+}
+
+/* The page is not there, though its database is. */
+static void
+page_lost(NotionJob *nj)
+{
+	nj->source_seen = false;
+	if (nj->config.stop_if_lost)
+	{
+		park(nj);
+		return;
+	}
+
+	/* the user has thrown the page away; what the source has comes back */
+	nj->losses++;
+	nj->lost_id = nj->notebook->ledger.external_id;
+	rmsync_notion_forget_all(nj);
+	nj->state = NOTION_NOTEBOOK;
+}
+
 static void
 check_response(NotionJob *nj, NotionAnswer answer)
 {
 	if (answer != NOTION_DONE ||
 		rmsync_json_get_bool(nj->reply, "in_trash", false))
-		nj->state = NOTION_CHECK_SOURCE;
+	{
+		if (nj->source_seen)
+			page_lost(nj);
+		else
+			nj->state = NOTION_CHECK_SOURCE;
+		return;
+	}
+	nj->seen = true;
+	nj->source_seen = false;
+	if (nj->looking)
+	{
+		/* only the block is gone */
+		nj->looking = false;
+		nj->state = NOTION_WORK;
+	}
 	else if (!nj->relisted)
 	{
 		/* the page is there: what the append should stand behind is not */
@@ -406,11 +472,12 @@ check_source_response(NotionJob *nj, NotionAnswer answer)
 		return;
 	}
 
-	/* the user has thrown the page away; what the source has comes back */
-	nj->losses++;
-	nj->lost_id = nj->notebook->ledger.external_id;
-	rmsync_notion_forget_all(nj);
-	nj->state = NOTION_NOTEBOOK;
+	/*
+	 * Look at the page once more: what it stood in may have been restored
+	 * between the two requests, and the page with it.
+	 */
+	nj->source_seen = true;
+	nj->state = NOTION_CHECK;
 }
 
 

@@ -27,6 +27,7 @@
 #include "http.h"
 #include "item.h"
 #include "target_oauth.h"
+#include "target_probe.h"
 
 typedef enum RmsyncStep
 {
@@ -107,6 +108,12 @@ typedef struct RmsyncTarget
 	 * an item's notebook.
 	 */
 	bool		(*outdated) (const RmsyncItem *item);
+
+	/*
+	 * MAY be NULL.  Begins the questions, harmless ones, that show whether a
+	 * connection works; see target_probe.h.
+	 */
+	void		(*test) (RmsyncProbe *probe);
 
 	/*
 	 * MAY be NULL.  Body of the answer a service would give to this request if

@@ -23,6 +23,7 @@
 
 #include "utils/memutils.h"
 
+#include "notion_probe.h"
 #include "target_notion.h"
 
 typedef struct StateHandler
@@ -103,6 +104,9 @@ rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind)
 	MemoryContextRegisterResetCallback(job->cxt, wipe);
 
 	why = rmsync_notion_read_config(kind, job->lane->config, &nj->config, NULL);
+	if (why == NULL && nj->config.undecided && nj->config.data_source_id == NULL)
+		why =
+			"No Notion database is chosen yet; name one in rmsync_connect(), or make one with rmsync_notion_create_database().";
 	if (rmsync_job_is_poll(job))
 		rmsync_notion_poll_begin(nj);
 	else
@@ -289,6 +293,7 @@ const RmsyncTarget rmsync_target_notion = {
 	.two_way = notebooks_two_way,
 	.learns = true,
 	.linked_to = true,
+	.test = rmsync_notion_test,
 	.imagine = rmsync_notion_imagine,
 	.begin = notebooks_begin,
 	.next = rmsync_notion_next,

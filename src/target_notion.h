@@ -26,6 +26,9 @@
  *	notion_write.c		the appends that bring their texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
+ *	notion_probe.c		testing a connection (notion_probe.h, notion_talk.h)
+ *	notion_search.c		what the token can see
+ *	notion_create.c		making a database
  *	notion_poll.c		reading ticks back
  *	notion_done.c		what they say
  *
@@ -90,7 +93,9 @@ typedef struct NotionConfig
 	char	   *authorization;	/* "Bearer ...", wiped with the job */
 	char	   *database_id;	/* at least one of these two */
 	char	   *data_source_id;
+	bool		undecided;		/* or neither: to be chosen later */
 	bool		newest_first;
+	bool		stop_if_lost;	/* a page that is gone is not made anew */
 	char	   *page_title;		/* "{n}" stands for the page number, "{title}"
 								 * for how its text begins */
 	const char *highlights;		/* block type, NULL = off */
@@ -347,6 +352,9 @@ typedef struct NotionJob
 	int			failures;		/* pages with an item error */
 	int			losses;			/* how often the page was found lost */
 	char	   *lost_id;		/* the page that was lost */
+	bool		seen;			/* the page was there when we looked */
+	bool		source_seen;	/* the page was not there, its database is */
+	bool		looking;		/* whether a block is gone or its whole page */
 	List	   *extras;			/* char *: doubles of the page to be trashed */
 
 	/* what is to be done */
@@ -409,6 +417,9 @@ extern const char rmsync_notion_config_schema[];
 extern const char rmsync_notion_todos_config_schema[];
 extern const char *const rmsync_notion_config_keys[];
 extern const char *const rmsync_notion_todos_config_keys[];
+
+/* An id as Notion writes it; NULL if "text" is none.  palloc'd. */
+extern char *rmsync_notion_dashed_id(const char *text);
 
 /* NULL or a palloc'd message naming the field.  *config holds a secret. */
 extern char *rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
@@ -496,6 +507,12 @@ extern void rmsync_notion_discover_response(NotionJob *nj,
 extern Jsonb *rmsync_notion_find_property(Jsonb *properties, const char *id,
 										  const char *type);
 
+/*
+ * True if this schema has every column that would be added otherwise.  Uses
+ * nj->kind and changes nj->remote.
+ */
+extern bool rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties);
+
 /* Where discovery begins with this configuration. */
 extern NotionState rmsync_notion_discover_start(NotionJob *nj);
 
@@ -572,6 +589,12 @@ extern bool rmsync_notion_resolve_next(NotionJob *nj,
 									   RmsyncStep *step);
 extern void rmsync_notion_resolve_response(NotionJob *nj,
 										   const RmsyncHttpResponse *response);
+
+/*
+ * A block is gone: must we look whether its page is, before anything is
+ * concluded from that?  Then the state is set, and the request comes again.
+ */
+extern bool rmsync_notion_look_first(NotionJob *nj);
 
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "notion_probe.h"
 #include "target_notion.h"
 
 static void
@@ -49,6 +50,7 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.check_config = todos_check_config,
 	.two_way = todos_two_way,
 	.outdated = rmsync_notion_todo_outdated,
+	.test = rmsync_notion_todos_test,
 	.imagine = rmsync_notion_imagine,
 	.begin = todos_begin,
 	.next = rmsync_notion_next,

@@ -246,8 +246,9 @@ event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
 /*
  * "v1,<base64>" for every secret, separated by blanks.
  */
-static char *
-signatures(const WebhookConfig *config, const char *data, size_t len)
+char *
+rmsync_webhook_signatures(const WebhookConfig *config, const char *data,
+						  size_t len)
 {
 	StringInfoData buf;
 
@@ -302,7 +303,7 @@ build_request(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item,
 	rmsync_http_header(request, "webhook-id", wj->id);
 	rmsync_http_header(request, "webhook-timestamp", pstrdup(now));
 	rmsync_http_header(request, "webhook-signature",
-					   signatures(&wj->config, buf.data, buf.len));
+					   rmsync_webhook_signatures(&wj->config, buf.data, buf.len));
 	for (int i = 0; i < wj->config.ncustom; i++)
 		rmsync_http_header(request, wj->config.custom[i].name,
 						   wj->config.custom[i].value);
@@ -573,6 +574,7 @@ const RmsyncTarget rmsync_target_webhook = {
 	.check_config = rmsync_webhook_check_config,
 	.wanted_types = rmsync_webhook_wanted_types,
 	.lane_limits = rmsync_webhook_lane_limits,
+	.test = rmsync_webhook_test,
 	.begin = webhook_begin,
 	.next = webhook_next,
 	.response = webhook_response
