@@ -81,27 +81,21 @@ record_undecided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 {
 	const RmsyncFailure *fail = &ejob->job.fail;
 	const char *code = fail->code ? fail->code : "unknown_error";
+	bool unknown;
 
 	switch (fail->scope)
 	{
-		case RMSYNC_FAIL_NONE:
-			record_item_error(engine, ejob, item, "unknown_error",
-							  "the target left the item undecided", now_us);
-			break;
+		case RMSYNC_FAIL_NONE: /* it was left undecided */
 		case RMSYNC_FAIL_ITEM:
 			record_item_error(engine, ejob, item, code, fail->message, now_us);
 			break;
 		case RMSYNC_FAIL_GROUP:
-			rmsync_store_queue_later(ejob->lane->lane_id, item,
-									 rmsync_engine_scaled(fail->delay_ms),
-									 item->attempt, false, true,
-									 "unknown_outcome", fail->message);
-			engine->due_dirty = true;
-			break;
 		case RMSYNC_FAIL_PARKED:
+			unknown = fail->scope == RMSYNC_FAIL_GROUP;
 			rmsync_store_queue_later(ejob->lane->lane_id, item,
 									 rmsync_engine_scaled(fail->delay_ms),
-									 item->attempt, false, false, code,
+									 item->attempt, false, unknown,
+									 unknown ? "unknown_outcome" : code,
 									 fail->message);
 			engine->due_dirty = true;
 			break;
