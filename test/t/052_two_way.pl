@@ -1,5 +1,6 @@
 # Two-way completion: what is ticked at Notion is taken over by the host, and
 # nothing is sent back for it.
+# Slow: looks at Notion again and again.
 use strict;
 use warnings;
 use utf8;

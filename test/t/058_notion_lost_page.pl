@@ -1,6 +1,7 @@
 # A notebook's page is gone, or no longer shared.  By default it is made anew;
 # with "lost_page": "stop" the notebook waits until somebody decides, the user
 # is told once, and other notebooks go on.
+# Slow: waits for every kind of loss.
 use strict;
 use warnings;
 

@@ -24,6 +24,7 @@
 #	503 with committed_* ids		041 (page, append), 045, 046, 053 (database)
 #	no answer, half an answer		041, 042
 #	nonsense						043
+# Slow: every answer that Notion documents.
 use strict;
 use warnings;
 
