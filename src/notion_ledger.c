@@ -24,7 +24,7 @@
  *				metadata = {"notion_page_id",
  *					"order": [keys as the blocks stand],
  *					"orphans": [[key, block]],
- *					"heading": {"id", "intent"} of the heading above
+ *					"heading": {"id", "intent", "metadata"} of the heading above
  *					the to-dos; if it was adopted "page_order",
  *					"head": block before the toggles,
  *					"strays": [keys]}
