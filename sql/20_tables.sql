@@ -87,7 +87,6 @@ CREATE TABLE rmsync.sync_queue (
 	attempt int NOT NULL DEFAULT 0,	-- item errors
 	crash_count int NOT NULL DEFAULT 0,	-- of a worker that worked on nothing else
 	suspect smallint NOT NULL DEFAULT 0,	-- 1: its job runs alone, 2: it runs alone
-	series bigint NOT NULL DEFAULT 0,	-- changes with each mark of the item's own
 	error_code text,
 	error_message text,
 	trigger_source text NOT NULL DEFAULT 'trigger',

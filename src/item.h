@@ -107,8 +107,6 @@ typedef struct RmsyncItem
 								 * context */
 	int64		seq;			/* of the queue row: the same from the first mark
 								 * until the item is delivered */
-	int64		series;			/* of the queue row: another number whenever the
-								 * item itself was marked */
 	int			attempt;		/* item errors so far */
 	bool		present;		/* belongs at the target; else delete there */
 	bool		ready;			/* has content to deliver now */

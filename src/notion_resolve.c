@@ -60,7 +60,7 @@ read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
 	int n = rmsync_json_array_length(texts);
 
 	/* readers write paragraphs, too: ours begin with a link in bold */
-	if (n > 0 && strcmp(type, "paragraph") == 0)
+	if (type != NULL && n > 0 && strcmp(type, "paragraph") == 0)
 	{
 		Jsonb *style =
 			rmsync_json_get(rmsync_json_element(texts, 0), "annotations", NULL);

@@ -95,7 +95,6 @@ typedef struct RmsyncQueueRow
 	bool		forced;
 	TimestampTz created_at;
 	int			suspect;		/* 0 = no, 1 = its job runs alone, 2 = it does */
-	int64		series;			/* see RmsyncItem */
 } RmsyncQueueRow;
 
 /*

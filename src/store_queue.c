@@ -303,7 +303,6 @@ read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 	row->forced = rmsync_spi_bool(i, 9);
 	row->created_at = (TimestampTz) rmsync_spi_int64(i, 10, 0);
 	row->suspect = rmsync_spi_int(i, 11, 0);
-	row->series = rmsync_spi_int64(i, 12, 0);
 	return true;
 }
 
@@ -326,8 +325,7 @@ refuse_row(int64 queue_id)
 /* ORDER BY must say q.priority: the bare name is the column of the result. */
 #define ROW_COLUMNS \
 	"q.id, q.item_type, q.item_id, q.notebook_uuid, q.version, q.seq," \
-	" q.priority::int, q.attempt, q.forced, q.created_at, q.suspect::int," \
-	" q.series"
+	" q.priority::int, q.attempt, q.forced, q.created_at, q.suspect::int"
 
 /* Reads all rows; false if one had to be refused: then ask again. */
 static bool

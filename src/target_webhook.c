@@ -204,9 +204,7 @@ doubtful_event(const RmsyncItem *item, const char *digest, char **same)
  * long as the event may have to be sent again, and must change with every
  * other event.  It depends on what is said; on the queue row, which is the
  * same until the item is delivered (its version is not: an item can be queued
- * again for reasons of its notebook); and on the event before.  A worker that
- * ends leaves no note of what it had sent: an A that was changed to B and back
- * is told from the A before by the row's series.
+ * again for reasons of its notebook); and on the event before.
  */
 static void
 event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
@@ -218,12 +216,10 @@ event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
 	char *same;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf,
-					 INT64_FORMAT "|%d|%s|%s|%s|%s|%d|" INT64_FORMAT
-								  "|" INT64_FORMAT,
+	appendStringInfo(&buf, INT64_FORMAT "|%d|%s|%s|%s|%s|%d|" INT64_FORMAT,
 					 job->lane->user_id, (int) item->type, item->id, wj->op,
 					 item->content_hash, item->placement_hash,
-					 job->lane->config_epoch, item->seq, item->series);
+					 job->lane->config_epoch, item->seq);
 	rmsync_sha256_hex(buf.data, buf.len, digest);
 	before = doubtful_event(item, digest, &same);
 	if (same != NULL)
