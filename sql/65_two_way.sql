@@ -47,9 +47,16 @@ COMMENT ON FUNCTION rmsync.said_otherwise(boolean, boolean, boolean) IS 'what a 
 -- Puts a queue row where it is time to look: the lane's own time has come, or
 -- somebody told that an object changed.  Only the first reads all that is new.
 CREATE FUNCTION rmsync.polls_due(every int) RETURNS bigint[]
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	queued bigint[];
+BEGIN
+	-- asked at every wake-up: mostly nobody has such a lane
+	IF NOT EXISTS (SELECT FROM rmsync.integration_configs c WHERE c.two_way) THEN
+		RETURN NULL;
+	END IF;
 	WITH timed AS (
 		SELECT c.id FROM rmsync.integration_configs c WHERE c.two_way AND c.poll_at <= now()
 		UNION ALL
@@ -86,7 +93,9 @@ AS $$
 		WHERE excluded.forced
 		RETURNING q.lane_id
 	)
-	SELECT array_agg(i.lane_id) FROM ins i
+	SELECT array_agg(i.lane_id) INTO queued FROM ins i;
+	RETURN queued;
+END
 $$;
 COMMENT ON FUNCTION rmsync.polls_due(int) IS 'queues a look at the targets of lanes whose time has come; every: seconds between looks';
 
