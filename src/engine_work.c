@@ -280,12 +280,14 @@ void
 rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
 	RmsyncJob *job = &ejob->job;
-	const char **ids = palloc(sizeof(char *) * Max(job->nitems, 1));
-	int n = changed_pages(ejob, ids);
+	int n = changed_pages(ejob, NULL);
+	const char **ids;
 	int64 lane_id;
 
 	if (n == 0)
 		return;
+	ids = palloc(sizeof(char *) * n);
+	(void) changed_pages(ejob, ids);
 	rmsync_store_flush();
 	lane_id = rmsync_store_links(job->lane, ids, n);
 	if (lane_id != 0)

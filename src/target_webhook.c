@@ -264,6 +264,28 @@ rmsync_webhook_signatures(const WebhookConfig *config, const char *data,
 	return buf.data;
 }
 
+void
+rmsync_webhook_request(const WebhookConfig *config, const char *id,
+					   const char *seconds, const StringInfo buf, int prefix,
+					   RmsyncHttpRequest *request)
+{
+	request->method = "POST";
+	request->url = config->url;
+	request->body = buf->data + prefix;
+	request->body_len = buf->len - prefix;
+	request->repeatable = true; /* webhook-id makes it so */
+	request->timeout_ms = TIMEOUT_MS;
+	request->max_response = MAX_RESPONSE;
+	rmsync_http_header(request, "Content-Type", "application/json");
+	rmsync_http_header(request, "webhook-id", id);
+	rmsync_http_header(request, "webhook-timestamp", seconds);
+	rmsync_http_header(request, "webhook-signature",
+					   rmsync_webhook_signatures(config, buf->data, buf->len));
+	for (int i = 0; i < config->ncustom; i++)
+		rmsync_http_header(request, config->custom[i].name,
+						   config->custom[i].value);
+}
+
 /*
  * Fills the request.  Signed is "id.timestamp.body": the body is rendered
  * right behind the first two, so that the megabytes are not copied.  Returns
@@ -274,11 +296,9 @@ build_request(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item,
 			  RmsyncHttpRequest *request)
 {
 	StringInfoData buf;
-	char now[32];
+	char *now = psprintf(INT64_FORMAT,
+						 (int64) timestamptz_to_time_t(GetCurrentTimestamp()));
 	int prefix;
-
-	snprintf(now, sizeof(now), INT64_FORMAT,
-			 (int64) timestamptz_to_time_t(GetCurrentTimestamp()));
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s.%s.", wj->id, now);
@@ -288,34 +308,19 @@ build_request(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item,
 		return false;
 
 	memset(request, 0, sizeof(*request));
-	request->method = "POST";
-	request->url = wj->config.url;
-	request->body = buf.data + prefix;
-	request->body_len = buf.len - prefix;
-	request->repeatable = true; /* webhook-id makes it so */
-	request->timeout_ms = TIMEOUT_MS;
-	request->max_response = MAX_RESPONSE;
-	rmsync_http_header(request, "Content-Type", "application/json");
-	rmsync_http_header(request, "webhook-id", wj->id);
-	rmsync_http_header(request, "webhook-timestamp", pstrdup(now));
-	rmsync_http_header(request, "webhook-signature",
-					   rmsync_webhook_signatures(&wj->config, buf.data, buf.len));
-	for (int i = 0; i < wj->config.ncustom; i++)
-		rmsync_http_header(request, wj->config.custom[i].name,
-						   wj->config.custom[i].value);
+	rmsync_webhook_request(&wj->config, wj->id, now, &buf, prefix, request);
 	return true;
 }
 
 
 /* ---- the job ---- */
 
-/* The secrets do not outlive the job. */
-static void
-wipe_secrets(void *arg)
+void
+rmsync_webhook_wipe(void *arg)
 {
-	WebhookJob *wj = arg;
+	WebhookConfig *config = arg;
 
-	explicit_bzero(wj->config.secrets, sizeof(wj->config.secrets));
+	explicit_bzero(config->secrets, sizeof(config->secrets));
 }
 
 /* True if the ledger says that this endpoint got the item once. */
@@ -375,8 +380,8 @@ webhook_begin(RmsyncJob *job)
 
 	Assert(job->nitems == 1);
 	job->state = wj;
-	wipe->func = wipe_secrets;
-	wipe->arg = wj;
+	wipe->func = rmsync_webhook_wipe;
+	wipe->arg = &wj->config;
 	MemoryContextRegisterResetCallback(job->cxt, wipe);
 
 	why = rmsync_webhook_read_config(job->lane->config, &wj->config, NULL);

@@ -59,6 +59,18 @@ extern void rmsync_webhook_lane_limits(Jsonb *json, const char *remote,
 extern char *rmsync_webhook_signatures(const WebhookConfig *config,
 									   const char *data, size_t len);
 
+/*
+ * Fills a request that is zeroed.  "buf" holds
+ * "id.seconds." and, from "prefix" on, the body; it and the strings must live
+ * as long as the request.
+ */
+extern void rmsync_webhook_request(const WebhookConfig *config, const char *id,
+								   const char *seconds, const StringInfo buf,
+								   int prefix, RmsyncHttpRequest *request);
+
+/* For a memory context's reset callback: secrets do not outlive their use. */
+extern void rmsync_webhook_wipe(void *arg);
+
 /* The vtable's "test". */
 extern void rmsync_webhook_test(RmsyncProbe *probe);
 

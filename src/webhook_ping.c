@@ -20,9 +20,6 @@
 #include "target_util.h"
 #include "target_webhook.h"
 
-#define TIMEOUT_MS 30000
-#define MAX_RESPONSE (64 * 1024)
-
 typedef struct WebhookPing
 {
 	WebhookConfig config;
@@ -30,14 +27,6 @@ typedef struct WebhookPing
 	int status;
 	char id[32];
 } WebhookPing;
-
-static void
-wipe_secrets(void *arg)
-{
-	WebhookPing *ping = arg;
-
-	explicit_bzero(ping->config.secrets, sizeof(ping->config.secrets));
-}
 
 static void
 fail(RmsyncProbe *probe, RmsyncFailScope scope, int delay_ms, const char *code,
@@ -81,22 +70,8 @@ plan_ping(RmsyncProbe *probe, WebhookPing *ping, RmsyncHttpRequest *request)
 	rmsync_json_field_int(&buf, "user_id", probe->lane->user_id);
 	appendStringInfoString(&buf, "}}");
 
-	request->method = "POST";
-	request->url = ping->config.url;
-	request->body = buf.data + prefix;
-	request->body_len = buf.len - prefix;
-	request->repeatable = true; /* webhook-id makes it so */
-	request->timeout_ms = TIMEOUT_MS;
-	request->max_response = MAX_RESPONSE;
-	rmsync_http_header(request, "Content-Type", "application/json");
-	rmsync_http_header(request, "webhook-id", ping->id);
-	rmsync_http_header(request, "webhook-timestamp", seconds);
-	rmsync_http_header(request, "webhook-signature",
-					   rmsync_webhook_signatures(&ping->config, buf.data,
-												 buf.len));
-	for (int i = 0; i < ping->config.ncustom; i++)
-		rmsync_http_header(request, ping->config.custom[i].name,
-						   ping->config.custom[i].value);
+	rmsync_webhook_request(&ping->config, ping->id, seconds, &buf, prefix,
+						   request);
 }
 
 static bool
@@ -173,8 +148,8 @@ rmsync_webhook_test(RmsyncProbe *probe)
 	MemoryContextCallback *wipe = palloc0(sizeof(MemoryContextCallback));
 	char *why;
 
-	wipe->func = wipe_secrets;
-	wipe->arg = ping;
+	wipe->func = rmsync_webhook_wipe;
+	wipe->arg = &ping->config;
 	MemoryContextRegisterResetCallback(probe->cxt, wipe);
 	probe->state = ping;
 	probe->next = ping_next;
