@@ -32,6 +32,7 @@ CREATE TABLE rmsync.integration_configs (
 	state text NOT NULL DEFAULT 'active'
 		CHECK (state IN ('active', 'paused', 'auth', 'quota', 'held')),
 	state_reason text,
+	state_code text,				-- why it is held: the error code, or 'mass_delete'
 	state_since timestamptz NOT NULL DEFAULT now(),
 	blocked_until timestamptz,
 	fail_streak int NOT NULL DEFAULT 0,

@@ -316,6 +316,8 @@ typedef struct NotionJob
 
 	/* the notebook */
 	bool		created;		/* its page was created in this job */
+	const char *bot;			/* who created it: Notion's id of ourselves; ""
+								 * = not known, NULL = not looked for */
 	bool		rediscovered;
 	bool		changed;		/* something was written: update properties */
 	int			failures;		/* pages with an item error */

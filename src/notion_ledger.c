@@ -240,6 +240,24 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 	touch(nj, item);
 }
 
+/* What tells our own changes from those of others (sql/63_webhook_receive.sql). */
+static void
+append_bot(NotionJob *nj, StringInfo buf)
+{
+	const char *old = nj->notebook->ledger.metadata;
+
+	if (nj->bot == NULL && old != NULL)
+		nj->bot =
+			rmsync_notion_keep(nj,
+							   rmsync_json_get_string(rmsync_json_parse(old,
+																		strlen(old)),
+													  "bot", NULL));
+	if (nj->bot == NULL)
+		nj->bot = ""; /* looked for once */
+	if (nj->bot[0] != '\0')
+		rmsync_json_field(buf, "bot", nj->bot);
+}
+
 void
 rmsync_notion_notebook_meta(NotionJob *nj)
 {
@@ -251,6 +269,7 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "notion_page_id", notebook->ledger.external_id);
+	append_bot(nj, &buf);
 	if (nj->kind->metadata != NULL)
 		nj->kind->metadata(nj, &buf);
 	if (nj->order_known && nj->kind->type == RMSYNC_NOTEBOOK)

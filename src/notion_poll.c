@@ -1,19 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * notion_poll.c
- *	  Reads back which to-dos were ticked at Notion.
+ *	  Looks at Notion without writing: are objects of ours still there, and
+ *	  which to-dos were ticked?
  *
  * A job of this kind has one item, of type RMSYNC_POLL, which the queue holds
  * when it is time to look (sql/65_two_way.sql).  It goes through discovery if
  * it has to, like any job, and then stays in state POLL: objects that somebody
- * named (webhooks) are read one by one; then, if all is to be looked at, the
- * data source is asked for what was edited since the last time.  Rows of
- * notion-todos say themselves whether they are done; of pages of notebooks the
- * children are listed, for nobody can ask for edited blocks.
+ * named (webhooks) are read one by one; then, if two_way is configured and all
+ * is to be looked at, the data source is asked for what was edited since the
+ * last time.  Rows of notion-todos say themselves whether they are done; of
+ * pages of notebooks the children are listed, for nobody can ask for edited
+ * blocks.
  *
  * Nothing is decided here: what was read goes to rmsync.take_remote(), which
- * knows what both sides agreed on.  How far was read is recorded together with
- * what was, so after a crash some of it is read again, which does no harm.
+ * knows what both sides agreed on, and queues what is lost for a job that can
+ * write.  How far was read is recorded together with what was, so after a crash
+ * some of it is read again, which does no harm.
  *
  * A look must never stop or delay what is to be delivered: it ends after some
  * requests and goes on in a later job, and what Notion refuses it for is noted
@@ -66,6 +69,7 @@ typedef struct NotionPoll
 	StringInfoData found;
 	int nfound;
 	StringInfoData seen;
+	StringInfoData lost;
 	const char *error;
 } NotionPoll;
 
@@ -81,6 +85,7 @@ start_report(NotionPoll *poll)
 	old = MemoryContextSwitchTo(poll->found_cxt);
 	initStringInfo(&poll->found);
 	initStringInfo(&poll->seen);
+	initStringInfo(&poll->lost);
 	MemoryContextSwitchTo(old);
 	poll->nfound = 0;
 }
@@ -103,7 +108,8 @@ rmsync_notion_poll_begin(NotionJob *nj)
 	poll->input = rmsync_json_parse(item->src.text, strlen(item->src.text));
 	poll->marks = rmsync_json_get(poll->input, "marks", NULL);
 	poll->nmarks = Max(rmsync_json_array_length(poll->marks), 0);
-	poll->query = rmsync_json_get_bool(poll->input, "all", false);
+	poll->query =
+		nj->config.two_way && rmsync_json_get_bool(poll->input, "all", false);
 	state = rmsync_json_get(poll->input, "state", NULL);
 	poll->watermark = rmsync_json_get_string(state, "watermark", NULL);
 	poll->cursor = rmsync_json_get_string(state, "cursor", NULL);
@@ -150,6 +156,7 @@ report(NotionJob *nj, bool last)
 					  rmsync_json_get_string(poll->input, "since", NULL));
 	rmsync_json_field_raw(&buf, "found", psprintf("[%s]", poll->found.data));
 	rmsync_json_field_raw(&buf, "seen", psprintf("[%s]", poll->seen.data));
+	rmsync_json_field_raw(&buf, "lost", psprintf("[%s]", poll->lost.data));
 	if (poll->query)
 		add_state(poll, &buf);
 	if (last)
@@ -232,12 +239,17 @@ current_mark(const NotionPoll *poll)
 }
 
 static void
+add_mark(StringInfo list, Jsonb *mark)
+{
+	if (list->len > 0)
+		appendStringInfoChar(list, ',');
+	rmsync_json_string(list, rmsync_json_get_string(mark, "id", NULL));
+}
+
+static void
 mark_done(NotionPoll *poll)
 {
-	if (poll->seen.len > 0)
-		appendStringInfoChar(&poll->seen, ',');
-	rmsync_json_string(&poll->seen,
-					   rmsync_json_get_string(current_mark(poll), "id", NULL));
+	add_mark(&poll->seen, current_mark(poll));
 	poll->mark++;
 }
 
@@ -250,6 +262,17 @@ list_page(NotionJob *nj, const char *id)
 	MemoryContextSwitchTo(old);
 }
 
+/* The to-dos of a notebook's page, if that is what was asked for. */
+static bool
+list_mark(NotionJob *nj, Jsonb *mark, const char *id)
+{
+	if (of_rows(nj) || !rmsync_json_get_bool(mark, "list", false))
+		return false;
+	nj->poll->marked_page = true;
+	list_page(nj, id);
+	return true;
+}
+
 /*
  * The request for an object somebody named; false if there is none to be made.
  */
@@ -259,22 +282,24 @@ mark_request(NotionJob *nj, RmsyncHttpRequest *request)
 	Jsonb *mark = current_mark(nj->poll);
 	char *id = rmsync_notion_id(mark);
 	char *type = rmsync_json_get_string(mark, "type", NULL);
+	bool page = of_rows(nj);
 
 	if (id == NULL || type == NULL)
 		return false; /* nothing of ours */
-	if (strcmp(type, "todo") == 0)
+	if (strcmp(type, "notebook_metadata") == 0)
 	{
-		rmsync_notion_call(nj, request, NOTION_READ, "GET",
-						   psprintf(of_rows(nj) ? "/pages/%s" : "/blocks/%s", id),
-						   NULL, 0);
-		return true;
+		page = true;
+		if (!rmsync_json_get_bool(mark, "look", false))
+		{
+			(void) list_mark(nj, mark, id);
+			return false;
+		}
 	}
-	if (!of_rows(nj) && strcmp(type, "notebook_metadata") == 0)
-	{
-		nj->poll->marked_page = true;
-		list_page(nj, id);
-	}
-	return false;
+	else if (strcmp(type, "todo") != 0)
+		return false;
+	rmsync_notion_call(nj, request, NOTION_READ, "GET",
+					   psprintf(page ? "/pages/%s" : "/blocks/%s", id), NULL, 0);
+	return true;
 }
 
 static void
@@ -330,7 +355,7 @@ rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
 {
 	NotionPoll *poll = nj->poll;
 
-	if (poll->input == NULL || !nj->config.two_way || poll->finished ||
+	if (poll->input == NULL || poll->finished ||
 		nj->notebook->outcome != RMSYNC_OUT_NONE)
 	{
 		/* what could not be recorded must not be passed over */
@@ -448,6 +473,24 @@ children_answer(NotionJob *nj)
 		children_done(nj);
 }
 
+/* An object that somebody named, or its absence. */
+static void
+mark_answer(NotionJob *nj, bool there)
+{
+	NotionPoll *poll = nj->poll;
+	Jsonb *mark = current_mark(poll);
+	char *type = rmsync_json_get_string(mark, "type", NULL);
+
+	there = there && !rmsync_json_get_bool(nj->reply, "in_trash", false);
+	if (!there && rmsync_json_get_bool(mark, "look", false))
+		add_mark(&poll->lost, mark);
+	else if (there && strcmp(type, "todo") == 0)
+		add_found(nj, nj->reply);
+	else if (there && list_mark(nj, mark, rmsync_notion_id(mark)))
+		return; /* it is done when that is */
+	mark_done(poll);
+}
+
 /* Gone, or refused: what there is to be read does not concern us any more. */
 static void
 refused(NotionJob *nj)
@@ -487,15 +530,13 @@ rmsync_notion_poll_response(NotionJob *nj, const RmsyncHttpResponse *response)
 		}
 		return;
 	}
-	if (answer != NOTION_DONE)
+	if (poll->pages == NIL && poll->mark < poll->nmarks &&
+		(answer == NOTION_DONE || answer == NOTION_GONE))
+		mark_answer(nj, answer == NOTION_DONE);
+	else if (answer != NOTION_DONE)
 		refused(nj);
 	else if (poll->pages != NIL)
 		children_answer(nj);
-	else if (poll->mark < poll->nmarks)
-	{
-		add_found(nj, nj->reply);
-		mark_done(poll);
-	}
 	else
 		query_answer(nj);
 }
