@@ -205,7 +205,7 @@ CREATE TABLE rmsync.remote_changes (
 	user_id bigint NOT NULL,
 	target_name text NOT NULL,
 	external_id text NOT NULL,
-	kind text NOT NULL,				-- as the service calls it; later: look at it again
+	kind text NOT NULL,				-- as the service calls it; later: look at it again; verify: a query named it
 	at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (user_id, target_name, external_id, kind)
 );

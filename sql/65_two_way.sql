@@ -109,6 +109,13 @@ END
 $$;
 COMMENT ON FUNCTION rmsync.polls_due(int) IS 'queues a look at the targets of lanes whose time has come; every: seconds between looks';
 
+-- How late a query may show what was changed, in whole minutes.  (Nobody says
+-- it; reads by id have been seen to be up to date.)
+CREATE FUNCTION rmsync.query_lag() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN interval '2 minutes';
+COMMENT ON FUNCTION rmsync.query_lag() IS 'how late a change may show in a query of a service';
+
 -- What a target must know to look: since when it does, objects somebody named,
 -- where the last look ended, and which notebooks' pages hold to-dos.
 CREATE FUNCTION rmsync.poll_input(lane bigint, everything boolean) RETURNS jsonb
@@ -119,8 +126,9 @@ AS $$
 		'since', now(),
 		'all', everything,
 		'state', coalesce(c.poll_state, '{}'),
-		-- changes show late in a query, and times are cut to the minute
-		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN c.poll_state ? 'resume' THEN interval '0' ELSE interval '2 minutes' END)
+		'began', to_char(date_trunc('minute', now() AT TIME ZONE 'UTC'), 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
+		-- times are cut to the minute
+		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN c.poll_state ? 'resume' THEN interval '0' ELSE rmsync.query_lag() END)
 			AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 		-- look: is it still there; list: there are to-dos in it
 		'marks', coalesce((SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'type', m.item_type, 'look', m.look, 'list', m.list))
@@ -141,9 +149,10 @@ COMMENT ON FUNCTION rmsync.poll_input(bigint, boolean) IS 'what a target must kn
 -- One to-do as the target has it.  Returns what became of it: NULL nothing to
 -- do; agreed; host_updated; pushed (the host's value goes there); later (a
 -- request may be under way that we do not see, or the row is taken): look
--- again.  The ledger says afterwards what the target says, so that the mark
+-- again; verify (a query may tell what was before both sides agreed): read it by
+-- its id.  The ledger says afterwards what the target says, so that the mark
 -- which the host's trigger makes finds nothing to send.
-CREATE FUNCTION rmsync.merge_todo(c rmsync.integration_configs, item text, since timestamptz, ticked boolean, state boolean, edited timestamptz) RETURNS text
+CREATE FUNCTION rmsync.merge_todo(c rmsync.integration_configs, item text, since timestamptz, ticked boolean, state boolean, edited timestamptz, queried boolean) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -157,6 +166,7 @@ DECLARE
 	wanted boolean;
 	written text;
 	said jsonb;
+	young boolean;
 BEGIN
 	SELECT * INTO r FROM rmsync.sync_records s
 	WHERE s.user_id = c.user_id AND s.target_name = c.target_name AND s.item_type = 'todo' AND s.item_id = item
@@ -164,10 +174,11 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'later';
 	END IF;
+	young := r.updated_at >= since - CASE WHEN queried THEN rmsync.query_lag() ELSE interval '0' END;
 	base := (r.metadata_json ->> 'completed')::boolean;
 	IF base IS NOT NULL AND rmsync.remote_completion(base, r.metadata_json, ticked, state) IS NULL THEN
 		said := rmsync.said_otherwise(base, ticked, state);
-		IF r.updated_at < since AND rmsync.said_otherwise(base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean) <> said THEN
+		IF NOT young AND rmsync.said_otherwise(base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean) <> said THEN
 			-- it came to say what we agreed on anyway
 			UPDATE rmsync.sync_records s SET metadata_json = s.metadata_json - '{ticked,state}'::text[] || said
 			WHERE s.user_id = r.user_id AND s.target_name = r.target_name AND s.item_type = r.item_type AND s.item_id = item;
@@ -182,6 +193,8 @@ BEGIN
 			WHERE q.lane_id = c.id AND q.item_type = 'todo' AND q.item_id = item AND q.status = 'pending')
 	THEN
 		RETURN 'later';
+	ELSIF young THEN
+		RETURN 'verify';
 	END IF;
 
 	SELECT * INTO t FROM rmsync.source_todo s
@@ -218,7 +231,7 @@ BEGIN
 	RETURN CASE WHEN wanted = t.completed THEN 'agreed' ELSE 'host_updated' END;
 END
 $$;
-COMMENT ON FUNCTION rmsync.merge_todo(rmsync.integration_configs, text, timestamptz, boolean, boolean, timestamptz) IS 'merges one to-do as the target has it with the host''s';
+COMMENT ON FUNCTION rmsync.merge_todo(rmsync.integration_configs, text, timestamptz, boolean, boolean, timestamptz, boolean) IS 'merges one to-do as the target has it with the host''s';
 
 -- Objects that somebody named, of which a target has looked whether they are
 -- there.  What is gone, or is not as we have written it, is queued for
@@ -255,7 +268,8 @@ $$;
 COMMENT ON FUNCTION rmsync.take_looks(rmsync.integration_configs, timestamptz, jsonb, jsonb) IS 'queues what a target has found missing, lets go on what waited for it, and removes the marks';
 
 -- Takes what a target has read:
---	{"since", "found": [{"id", "ticked", "state", "edited"}], "seen": [objects
+--	{"since", "found": [{"id", "ticked", "state", "edited", "queried": not read by
+--	its id}], "seen": [objects
 --	that were marked], "lost": [those of them that are gone or in the trash],
 --	"state": where the look ended, "end": nothing is left to be read now (absent
 --	before the look ends), "error"}
@@ -277,7 +291,7 @@ BEGIN
 	IF NOT FOUND OR NOT c.is_enabled OR c.config_epoch <> epoch OR NOT rmsync.attached() THEN
 		RETURN 0;
 	END IF;
-	FOR f IN SELECT r.item_id, x.* FROM jsonb_to_recordset(report -> 'found') AS x (id text, ticked boolean, state boolean, edited timestamptz)
+	FOR f IN SELECT r.item_id, x.* FROM jsonb_to_recordset(report -> 'found') AS x (id text, ticked boolean, state boolean, edited timestamptz, queried boolean)
 		JOIN rmsync.sync_records r ON r.external_id = x.id AND r.item_type <> 'page_text'
 		-- most of them say nothing new
 		CROSS JOIN LATERAL (SELECT (r.metadata_json ->> 'completed')::boolean AS base) b
@@ -285,10 +299,10 @@ BEGIN
 		  AND (b.base IS NULL OR rmsync.remote_completion(b.base, r.metadata_json, x.ticked, x.state) IS NOT NULL
 			OR rmsync.said_otherwise(b.base, x.ticked, x.state) <>
 				rmsync.said_otherwise(b.base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean))
-		ORDER BY r.item_id
+		ORDER BY r.item_id, x.queried NULLS FIRST
 	LOOP
 		BEGIN
-			outcome := rmsync.merge_todo(c, f.item_id, since, f.ticked, f.state, f.edited);
+			outcome := rmsync.merge_todo(c, f.item_id, since, f.ticked, f.state, f.edited, coalesce(f.queried, false));
 		EXCEPTION WHEN OTHERS THEN
 			-- a rule or a missing column of the host's: what else was read must not be lost
 			INSERT INTO rmsync.sync_log (user_id, target_name, item_type, item_id, status, operation, error_code, message, external_id)
@@ -296,12 +310,12 @@ BEGIN
 			outcome := 'refused';
 		END;
 		changed := changed + (outcome IS NOT DISTINCT FROM 'host_updated')::int;
-		IF outcome IN ('later', 'refused', 'not_attached') THEN
+		IF outcome IN ('later', 'verify', 'refused', 'not_attached') THEN
 			INSERT INTO rmsync.remote_changes AS m (user_id, target_name, external_id, kind, at)
-			VALUES (c.user_id, c.target_name, f.id, 'later', clock_timestamp())
+			VALUES (c.user_id, c.target_name, f.id, CASE outcome WHEN 'verify' THEN 'verify' ELSE 'later' END, clock_timestamp())
 			ON CONFLICT ON CONSTRAINT remote_changes_pkey DO UPDATE SET
 				-- what the host refuses is not asked for ever
-				at = CASE WHEN outcome = 'later' THEN excluded.at ELSE m.at END;
+				at = CASE WHEN outcome IN ('later', 'verify') THEN excluded.at ELSE m.at END;
 		END IF;
 		IF outcome IN ('refused', 'not_attached') THEN
 			problem := coalesce(problem, 'A to-do of the application could not be written, see rmsync.sync_log.');

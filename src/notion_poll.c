@@ -23,8 +23,15 @@
  * and no more.
  *
  * State between jobs:
- *	{"watermark": the latest time of an edit that was read, "from", "cursor",
- *	"max": of a look that goes on, "resume": begin at the watermark itself}
+ *	{"watermark": what was edited before, and some minutes later, is to be read
+ *	again; "from", "cursor", "max", "began": of a look that goes on, "resume":
+ *	begin at the watermark itself}
+ *
+ * An edit shows in a query up to two minutes late, and then among others of its
+ * time.  So a query begins so much before the watermark (rmsync.poll_input),
+ *and that is the time of the latest edit seen, or when the look began, if that
+ *is earlier: while a long one goes on, something may show up behind its cursor.
+ * What a query says of an object may be old, too: see rmsync.merge_todo().
  *
  *-------------------------------------------------------------------------
  */
@@ -57,6 +64,7 @@ typedef struct NotionPoll
 	char *next_cursor; /* when its pages are read; NULL = last one */
 	char *watermark;
 	char *max;	  /* time of the latest edit seen */
+	char *began;  /* when the look began, by our clock */
 	bool cut_off; /* Notion gives no more for this filter */
 
 	/* pages whose children are to be listed */
@@ -119,6 +127,9 @@ rmsync_notion_poll_begin(NotionJob *nj)
 					 : rmsync_json_get_string(poll->input, "from", NULL);
 	if (poll->max == NULL)
 		poll->max = poll->watermark;
+	poll->began = rmsync_json_get_string(state, "began", NULL);
+	if (poll->began == NULL)
+		poll->began = rmsync_json_get_string(poll->input, "began", NULL);
 }
 
 static void
@@ -138,6 +149,8 @@ add_state(NotionPoll *poll, StringInfo buf)
 	}
 	else if (poll->cut_off)
 		rmsync_json_field_bool(buf, "resume", true);
+	if ((poll->cursor != NULL || poll->cut_off) && poll->began != NULL)
+		rmsync_json_field(buf, "began", poll->began);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -168,9 +181,9 @@ report(NotionJob *nj, bool last)
 	start_report(poll);
 }
 
-/* A row or block was read. */
+/* A row or block was read, by a query or by its id. */
 static void
-add_found(NotionJob *nj, Jsonb *object)
+add_found(NotionJob *nj, Jsonb *object, bool queried)
 {
 	int ticked;
 	int state;
@@ -190,6 +203,8 @@ add_found(NotionJob *nj, Jsonb *object)
 		rmsync_json_field_bool(buf, "state", state > 0);
 	if (rmsync_notion_is_time(edited))
 		rmsync_json_field(buf, "edited", edited);
+	if (queried)
+		rmsync_json_field_bool(buf, "queried", true);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -412,6 +427,9 @@ query_part_done(NotionJob *nj)
 		strcmp(poll->max, poll->watermark) == 0)
 		poll->cut_off = false;
 	poll->watermark = poll->max;
+	if (!poll->cut_off && poll->max != NULL && poll->began != NULL &&
+		strcmp(poll->began, poll->max) < 0)
+		poll->watermark = poll->began;
 	poll->ended = true;
 }
 
@@ -435,7 +453,7 @@ query_answer(NotionJob *nj)
 			(poll->max == NULL || strcmp(edited, poll->max) > 0))
 			poll->max = rmsync_notion_keep(nj, edited);
 		if (of_rows(nj))
-			add_found(nj, page);
+			add_found(nj, page, true);
 		else if (rmsync_json_get(pages, id, NULL) != NULL &&
 				 !rmsync_json_get_bool(page, "in_trash", false))
 			list_page(nj, id);
@@ -467,7 +485,7 @@ children_answer(NotionJob *nj)
 	if (results == NULL)
 		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
-		add_found(nj, rmsync_json_element(results, i));
+		add_found(nj, rmsync_json_element(results, i), false);
 	poll->children = reply_cursor(nj);
 	if (poll->children == NULL)
 		children_done(nj);
@@ -485,7 +503,7 @@ mark_answer(NotionJob *nj, bool there)
 	if (!there && rmsync_json_get_bool(mark, "look", false))
 		add_mark(&poll->lost, mark);
 	else if (there && strcmp(type, "todo") == 0)
-		add_found(nj, nj->reply);
+		add_found(nj, nj->reply, false);
 	else if (there && list_mark(nj, mark, rmsync_notion_id(mark)))
 		return; /* it is done when that is */
 	mark_done(poll);
