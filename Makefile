@@ -52,6 +52,7 @@ OBJS = \
 	src/notion_api.o \
 	src/notion_blocks.o \
 	src/notion_compact.o \
+	src/notion_compose.o \
 	src/notion_config.o \
 	src/notion_discover.o \
 	src/notion_edit.o \
@@ -66,9 +67,12 @@ OBJS = \
 	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
+	src/notion_part.o \
+	src/notion_part_page.o \
 	src/notion_plan.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
+	src/notion_slot.o \
 	src/notion_text.o \
 	src/notion_title.o \
 	src/notion_todo.o \

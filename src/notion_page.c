@@ -195,6 +195,10 @@ wants_properties(NotionJob *nj)
 static NotionState
 after_pages(NotionJob *nj)
 {
+	NotionState state = rmsync_notion_tidy_parts(nj);
+
+	if (state != NOTION_WORK)
+		return state;
 	if (!wants_properties(nj))
 		return NOTION_FINISH;
 	if (!nj->remote.complete)
@@ -224,6 +228,8 @@ work(NotionJob *nj)
 		nj->commit = false;
 		return true;
 	}
+	else if (nj->state != NOTION_WORK)
+		return false; /* they need a page to stand in */
 	else if ((page = next_page(nj, NOTION_PLAN_EDIT)) != NULL)
 		rmsync_notion_edit_start(nj, page);
 	else if ((nj->retitle = next_retitle(nj)) != NULL)

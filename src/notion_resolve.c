@@ -38,6 +38,8 @@ rmsync_notion_list_start(NotionJob *nj)
 {
 	nj->nchildren = 0;
 	nj->cursor = NULL;
+	nj->listing = 0;
+	nj->part_found = NULL;
 	nj->state = NOTION_LIST;
 }
 
@@ -100,6 +102,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	child = &nj->children[nj->nchildren++];
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
+	child->part = nj->listing;
 	read_marker(nj, block, child);
 	rmsync_notion_read_host_title(block, child);
 	child->key = rmsync_notion_keep(nj, child->key);
@@ -138,6 +141,7 @@ append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
 								rmsync_json_get_string(intent, "prints", NULL),
 								rmsync_json_get_string(intent, "title", NULL));
 		page->sending.compact = rmsync_json_get_bool(intent, "compact", false);
+		page->home = rmsync_notion_part_id(nj, child->part);
 		rmsync_notion_written(nj, page, child->id, hash ? hash : "",
 							  place ? place : "");
 		return;
@@ -266,6 +270,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 	if (page->item->ledger.external_id == NULL)
 	{
 		rmsync_notion_set_external(nj, page->item, child->id);
+		page->home = rmsync_notion_part_id(nj, child->part);
 		slot->block_id = page->item->ledger.external_id;
 		return;
 	}
@@ -281,6 +286,7 @@ settle_missing(NotionJob *nj)
 {
 	bool *seen = palloc0(sizeof(bool) * (nj->nslots + 1));
 	char **order = palloc(sizeof(char *) * (nj->nchildren + 1));
+	int *parts = palloc(sizeof(int) * (nj->nchildren + 1));
 	int n = 0;
 
 	for (int i = 0; i < nj->nchildren; i++)
@@ -291,7 +297,8 @@ settle_missing(NotionJob *nj)
 			!rmsync_notion_same_id(slot->block_id, nj->children[i].id))
 			continue;
 		seen[slot - nj->slots] = true;
-		order[n++] = unconstify(char *, slot->key);
+		order[n] = unconstify(char *, slot->key);
+		parts[n++] = nj->children[i].part;
 	}
 	for (int i = 0; i < nj->nslots; i++)
 	{
@@ -305,16 +312,18 @@ settle_missing(NotionJob *nj)
 		else if (slot->sibling != NULL)
 			slot->sibling->lost = true;
 	}
-	rmsync_notion_set_order(nj, order, n);
+	rmsync_notion_set_order(nj, order, parts, n);
 }
 
 /*
- * The whole list is here.
+ * The whole list is here, of all parts.
  */
 static void
 listed(NotionJob *nj)
 {
-	bool again = settle_unknown(nj);
+	bool again = rmsync_notion_settle_parts(nj);
+
+	again = settle_unknown(nj) || again;
 
 	if (nj->adopting || nj->adopted)
 	{
@@ -354,6 +363,13 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	Jsonb *results;
 	char *cursor;
 
+	if (answer == NOTION_GONE && nj->listing > 0)
+	{
+		rmsync_notion_listing_gone(nj);
+		if (!rmsync_notion_next_listing(nj))
+			listed(nj);
+		return;
+	}
 	if (answer != NOTION_DONE)
 	{
 		nj->state = NOTION_CHECK;
@@ -363,11 +379,19 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	if (results == NULL)
 		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
+	{
 		add_child(nj, rmsync_json_element(results, i));
+		if (nj->listing == 0)
+			rmsync_notion_see_block(nj, rmsync_json_element(results, i));
+	}
 
 	cursor = rmsync_json_get_string(nj->reply, "next_cursor", NULL);
 	if (!rmsync_json_get_bool(nj->reply, "has_more", false))
-		listed(nj);
+	{
+		nj->cursor = NULL;
+		if (!rmsync_notion_next_listing(nj))
+			listed(nj);
+	}
 	else if (cursor == NULL || nj->nchildren > MAX_CHILDREN ||
 			 rmsync_json_array_length(results) == 0)
 		rmsync_notion_stop_invalid(nj); /* half a list must not count */
@@ -381,9 +405,23 @@ list_response(NotionJob *nj, NotionAnswer answer)
 static void
 check_response(NotionJob *nj, NotionAnswer answer)
 {
+	int checked = nj->checking;
+
+	nj->checking = 0;
 	if (answer != NOTION_DONE ||
 		rmsync_json_get_bool(nj->reply, "in_trash", false))
+	{
+		nj->suspect = 0;
 		nj->state = NOTION_CHECK_SOURCE;
+		if (checked > 0)
+			rmsync_notion_part_lost(nj, checked);
+	}
+	else if (nj->suspect > 0)
+	{
+		/* the notebook's page is there; what of the part? */
+		nj->checking = nj->suspect;
+		nj->suspect = 0;
+	}
 	else if (!nj->relisted)
 	{
 		/* the page is there: what the append should stand behind is not */
@@ -420,7 +458,9 @@ bool
 rmsync_notion_resolve_next(NotionJob *nj, RmsyncHttpRequest *request,
 						   RmsyncStep *step)
 {
-	const char *page = nj->notebook->ledger.external_id;
+	const char *page =
+		rmsync_notion_part_id(nj, nj->state == NOTION_LIST ? nj->listing
+														   : nj->checking);
 	char *path;
 
 	*step = RMSYNC_STEP_REQUEST;

@@ -37,6 +37,8 @@ static const StateHandler notebook = { rmsync_notion_notebook_next,
 									   rmsync_notion_notebook_response };
 static const StateHandler resolve = { rmsync_notion_resolve_next,
 									  rmsync_notion_resolve_response };
+static const StateHandler parts = { rmsync_notion_part_next,
+									rmsync_notion_part_response };
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
 static const StateHandler edit = { rmsync_notion_edit_next,
@@ -56,6 +58,11 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_SAVE_NOTEBOOK] = &notebook,
 	[NOTION_ARCHIVE] = &notebook,
 	[NOTION_PROPERTIES] = &notebook,
+	[NOTION_PART_INTENT] = &parts,
+	[NOTION_PART_CREATE] = &parts,
+	[NOTION_PART_TITLE] = &parts,
+	[NOTION_PART_LOOK] = &parts,
+	[NOTION_PART_TRASH] = &parts,
 	[NOTION_LIST] = &resolve,
 	[NOTION_CHECK] = &resolve,
 	[NOTION_CHECK_SOURCE] = &resolve,

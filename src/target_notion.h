@@ -14,8 +14,11 @@
  *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
  *	notion_adopt.c		taking over what the host's own sync has delivered
+ *	notion_slot.c		the pages in the order the reader shall see
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
+ *	notion_part.c		notebooks that are split over several pages ...
+ *	notion_part_page.c	... and those pages
  *	notion_page.c		the toggles that the pages become
  *	notion_edit.c		changing a toggle in place ...
  *	notion_edit_plan.c	... if it is worth while, and with which requests
@@ -23,7 +26,8 @@
  *	notion_title.c		what stands above a page's text
  *	notion_note.c		the blocks that highlights and to-dos become
  *	notion_link.c		keys and markers of all these blocks
- *	notion_write.c		the appends that bring their texts
+ *	notion_compose.c	what goes into the next append ...
+ *	notion_write.c		... and the appends that bring the texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
  *
@@ -102,6 +106,7 @@ typedef struct NotionConfig
 	int			ndelays;
 	int			append_delay;	/* ms, between looks for an append */
 	int			requests_per_minute;	/* that the plan allows; 0 = as usual */
+	int			split_pages;	/* most pages in a part; 0 = no parts */
 } NotionConfig;
 
 /* What we know of the database: lane->remote, parsed. */
@@ -209,6 +214,8 @@ typedef struct NotionPage
 	bool		moved;			/* its toggle is in another notebook's page */
 	bool		synced;			/* written in this job, old toggles remain */
 	char	   *former;			/* its toggle before the ledger was reset */
+	const char *home;			/* page at Notion its toggle stands in; NULL =
+								 * the notebook's */
 	char	   *partial;		/* id of a toggle that is not complete */
 	char	   *failure;		/* item error, once the partial toggle is gone */
 	NotionBlock *toggle;		/* in the append under way */
@@ -229,6 +236,7 @@ typedef struct NotionSlot
 								 * list: it stands at the end */
 	NotionPage *page;			/* NULL = not due */
 	char	   *block_id;		/* its toggle, NULL = not at the target */
+	int			part;			/* where it stands, if it is in the order */
 	bool		kept;			/* the toggle stands where it should */
 	bool		stray;			/* it does not, and may: see notion_adopt.c */
 } NotionSlot;
@@ -256,7 +264,28 @@ typedef struct NotionChild
 	int			host_number;	/* in a title of the host's, 0 = none */
 	char		host_hash[9];
 	bool		outdated;		/* of a type that was configured before */
+	int			part;
 } NotionChild;
+
+/*
+ * One of the pages that a large notebook is split over; the first is that of
+ * the notebook itself, see rmsync_notion_part_id.
+ */
+typedef struct NotionPart
+{
+	char	   *id;				/* NULL = to be created */
+	char	   *title;			/* as it was sent, NULL = not known */
+	bool		candidate;		/* found: is it a part at all? */
+	bool		done;			/* nothing more to be tidied in this job */
+} NotionPart;
+
+/* Where pages that have no toggle yet go.  See rmsync_notion_place. */
+typedef struct NotionPlace
+{
+	int			part;
+	bool		start;			/* at its start, not behind a toggle */
+	int			room;			/* so many pages */
+} NotionPlace;
 
 /*
  * States of a job and what can follow.  Every state but START and FINISH may
@@ -285,14 +314,22 @@ typedef enum NotionState
 	NOTION_ARCHIVE,				/* PATCH in_trash -> FINISH */
 	NOTION_PROPERTIES,			/* PATCH page -> FINISH, CHECK, DATABASE */
 
+	/* notion_part_page.c */
+	NOTION_PART_INTENT,			/* commit -> PART_CREATE */
+	NOTION_PART_CREATE,			/* POST page -> WORK, CHECK */
+	NOTION_PART_TITLE,			/* PATCH page -> WORK, CHECK */
+	NOTION_PART_LOOK,			/* GET children -> PART_TRASH, WORK */
+	NOTION_PART_TRASH,			/* PATCH in_trash -> WORK */
+
 	/* notion_resolve.c */
 	NOTION_LIST,				/* GET children, all of them -> WORK */
-	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST */
+	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST, CHECK (a
+								 * part), WORK */
 	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */
 
 	/* notion_page.c */
 	NOTION_WORK,				/* -> DELETE, APPEND, EDIT_LIST, RETITLE,
-								 * PROPERTIES, NOTEBOOK, FINISH */
+								 * PART_*, PROPERTIES, NOTEBOOK, FINISH */
 	NOTION_DELETE,				/* DELETE block -> WORK */
 	NOTION_RETITLE,				/* PATCH block -> WORK */
 	NOTION_APPEND,				/* PATCH children of the page, its intents were
@@ -349,7 +386,9 @@ typedef struct NotionJob
 	NotionSlot *slots;
 	int			nslots;
 	int		   *by_id;			/* slot numbers sorted by page id */
+	int			tail;			/* first slot of what stands behind all pages */
 	char	  **order;			/* page ids as the toggles stand at Notion */
+	int		   *order_part;		/* and in which parts */
 	int			norder;
 	bool		order_known;
 	List	   *orphans;		/* NotionOrphan * */
@@ -367,6 +406,20 @@ typedef struct NotionJob
 								 * stands in it is ours */
 	bool		relisted;		/* once per job after a failed append */
 
+	/* parts */
+	NotionPart *parts;
+	int			nparts;
+	int			listing;		/* the part that is being listed */
+	int			suspect;		/* the part an append says is gone */
+	int			checking;		/* the part CHECK asks for */
+	int			tidying;		/* the part of the PART states */
+	int			part_losses;
+	bool		no_split;		/* Notion does not want another part */
+	char	   *part_title;		/* of the create that may have happened */
+	int			part_at;		/* which part that was to be */
+	int			part_absent;	/* how often it was looked for in vain */
+	char	   *part_found;		/* and its id */
+
 	/* notion_adopt.c */
 	bool		adopting;		/* the host's page: list it first */
 	bool		keep_order;		/* what stands out of line may stay there */
@@ -381,6 +434,7 @@ typedef struct NotionJob
 	const char *anchor;			/* page id of the toggle it goes behind; NULL =
 								 * at_start or at the end */
 	bool		at_start;
+	int			part;			/* the page it goes to */
 	char	   *body;			/* in batch_cxt */
 	int			body_len;
 	bool		whole;			/* complete with this one request */
@@ -562,19 +616,21 @@ extern void rmsync_notion_add_stray(NotionJob *nj, const char *key);
 extern void rmsync_notion_drop_stray(NotionJob *nj, const char *key);
 extern void rmsync_notion_mark_strays(NotionJob *nj);
 
+/* ---- notion_slot.c ---- */
+
+/* Makes the slots, in display order. */
+extern void rmsync_notion_load_slots(NotionJob *nj);
+
+/* The slot of a page, NULL if it is no live page. */
+extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *key);
+
 /* ---- notion_plan.c ---- */
 
 /* Reads items, siblings and ledger entries. */
 extern void rmsync_notion_load(NotionJob *nj);
 
-/* Makes the slots, in display order. */
-extern void rmsync_notion_load_slots(NotionJob *nj);
-
 /* Decides what is to be done with every due page; needs no request. */
 extern void rmsync_notion_plan(NotionJob *nj);
-
-/* The slot of a page, NULL if it is no live page. */
-extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *key);
 
 /* True if the job has nothing to send. */
 extern bool rmsync_notion_idle(NotionJob *nj);
@@ -607,11 +663,70 @@ extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
 extern void rmsync_notion_delete_orphans(NotionJob *nj);
 extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
 
-/* Replaces what is known of the toggles' order; strings are copied. */
-extern void rmsync_notion_set_order(NotionJob *nj, char **keys, int n);
+/*
+ * Replaces what is known of the toggles' order, over all parts; strings are
+ * copied.
+ */
+extern void rmsync_notion_set_order(NotionJob *nj, char **keys,
+									const int *parts, int n);
 
 /* Puts the pages of the append under way where they were appended. */
 extern void rmsync_notion_order_batch(NotionJob *nj);
+
+/* ---- notion_part.c ---- */
+
+/* Id of the page a part is; NULL if it has to be created. */
+extern const char *rmsync_notion_part_id(NotionJob *nj, int part);
+
+/* Is this the id of one of the parts? */
+extern bool rmsync_notion_is_part(NotionJob *nj, const char *id);
+
+/* There is the notebook's page only. */
+extern void rmsync_notion_reset_parts(NotionJob *nj);
+
+/* The parts in the metadata of the notebook, and in which of them the order's
+ * keys stand; and the member with them. */
+extern void rmsync_notion_load_parts(NotionJob *nj, Jsonb *metadata);
+extern void rmsync_notion_parts_meta(NotionJob *nj, StringInfo buf);
+extern void rmsync_notion_set_part_intent(NotionJob *nj, int absent);
+
+/* Tells the slots in which part their blocks stand. */
+extern void rmsync_notion_mark_parts(NotionJob *nj);
+
+/* Does this slot stand behind all pages?  That is, in the last part. */
+extern bool rmsync_notion_is_tail(NotionJob *nj, const NotionSlot *slot);
+extern int	rmsync_notion_last_part(NotionJob *nj);
+
+/*
+ * Where the new block of a slot goes if the one that stands before it is
+ * "before" (NULL = none).
+ */
+extern NotionPlace rmsync_notion_place(NotionJob *nj, const NotionSlot *before,
+									   const NotionSlot *slot);
+
+/* A part, at the end or where one was lost; it has this id now. */
+extern void rmsync_notion_add_part(NotionJob *nj, int part, const char *id,
+								   const char *title);
+
+/* It is no more: nothing stands in it, or all that stood there is gone. */
+extern void rmsync_notion_drop_part(NotionJob *nj, int part);
+extern void rmsync_notion_part_lost(NotionJob *nj, int part);
+
+/* While the parts are listed: a block of the notebook's page, the end of a
+ * part (false: that was the last), one that is not there, all. */
+extern void rmsync_notion_see_block(NotionJob *nj, Jsonb *block);
+extern bool rmsync_notion_next_listing(NotionJob *nj);
+extern void rmsync_notion_listing_gone(NotionJob *nj);
+extern bool rmsync_notion_settle_parts(NotionJob *nj);
+
+/* ---- notion_part_page.c ---- */
+
+/* What the parts still need; WORK if nothing. */
+extern NotionState rmsync_notion_tidy_parts(NotionJob *nj);
+extern bool rmsync_notion_part_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_part_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
 
 /* ---- notion_ledger.c ---- */
 
