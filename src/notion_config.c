@@ -247,8 +247,8 @@ read_split(NotionConfig *config, const JsonbValue *value)
 {
 	double n;
 
-	if (!rmsync_config_number(value, &n) || n > 1000000 || (n != 0 && n < 20))
-		return "must be 0 or a number from 20 to 1000000";
+	if (!rmsync_config_number(value, &n) || n > 1000000 || (n != 0 && n < 2))
+		return "must be 0 or a number from 2 to 1000000";
 	config->split_pages = (int) n;
 	return NULL;
 }

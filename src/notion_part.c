@@ -338,7 +338,6 @@ rmsync_notion_part_lost(NotionJob *nj, int part)
 	nj->part_losses++;
 	forget_keys(nj, part, false);
 	nj->planned = false;
-	nj->state = NOTION_WORK;
 }
 
 

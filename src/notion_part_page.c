@@ -19,7 +19,7 @@
 #include "target_notion.h"
 
 /* Why a part that keeps vanishing is not created again and again. */
-#define MAX_LOSSES 2
+#define MAX_LOSSES 10
 #define LOST_DELAY_MS 60000
 
 static char *

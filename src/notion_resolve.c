@@ -414,7 +414,11 @@ check_response(NotionJob *nj, NotionAnswer answer)
 		nj->suspect = 0;
 		nj->state = NOTION_CHECK_SOURCE;
 		if (checked > 0)
+		{
+			/* and the others? */
 			rmsync_notion_part_lost(nj, checked);
+			rmsync_notion_list_start(nj);
+		}
 	}
 	else if (nj->suspect > 0)
 	{

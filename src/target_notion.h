@@ -324,7 +324,7 @@ typedef enum NotionState
 	/* notion_resolve.c */
 	NOTION_LIST,				/* GET children, all of them -> WORK */
 	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST, CHECK (a
-								 * part), WORK */
+								 * part) */
 	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */
 
 	/* notion_page.c */

@@ -1056,6 +1056,7 @@ sub begin
 			highlights => $life->one_of(qw(callout callout quote off)),
 			todos => $life->chance(70) ? 'blocks' : 'off');
 		$config{page_order} = 'newest_first' if $life->chance(25);
+		$config{split_pages} = 3 if $seed % 3 == 1;
 		$life->connect($user, %config);
 	}
 	return $life;
