@@ -658,8 +658,8 @@ my %user = (
 		my $where = $self->dice(3);
 		return unless $book;
 		my $text = 'own block ' . $self->fresh . '.';
-		my $at = $where == 0 || !@{ $page->{blocks} } ? 'start' : $where == 1 ? 'end'
-		  : { after => $page->{blocks}[ $#{ $page->{blocks} } / 2 ]{id} };
+		my $at = $where == 0 || !@{ $page->{own} } ? 'start' : $where == 1 ? 'end'
+		  : { after => $page->{own}[ $#{ $page->{own} } / 2 ]{id} };
 		$self->notion({ cmd => 'user_block', parent => $page->{id}, text => $text, position => $at });
 		push @{ $self->{own} }, { text => $text, on => $page->{id}, book => $book->{uuid}, lost => $book->{lost} };
 		return "adds \"$text\" to $book->{name}";
