@@ -28,7 +28,7 @@
  *					in it, "title"}], if there are several; the first
  *					is the page itself,
  *					"orphans": [[key, block]],
- *					"heading": {"id", "intent"} of the heading above
+ *					"heading": {"id", "intent", "metadata"} of the heading above
  *					the to-dos; if it was adopted "page_order",
  *					"head": block before the toggles,
  *					"strays": [keys]}

@@ -64,6 +64,7 @@ rmsync_notion_load_heading(NotionJob *nj, Jsonb *json)
 {
 	RmsyncItem *item;
 	Jsonb *intent = rmsync_json_get(json, "intent", NULL);
+	Jsonb *metadata = rmsync_json_get(json, "metadata", NULL);
 
 	if (json == NULL && !wants_heading(nj))
 		return NULL;
@@ -86,6 +87,8 @@ rmsync_notion_load_heading(NotionJob *nj, Jsonb *json)
 	}
 	if (intent != NULL)
 		item->ledger.intent = rmsync_json_text(intent);
+	if (metadata != NULL)
+		item->ledger.metadata = rmsync_json_text(metadata);
 	nj->heading = item;
 	return item;
 }
@@ -107,6 +110,9 @@ rmsync_notion_heading_meta(NotionJob *nj, StringInfo buf)
 		rmsync_json_field(buf, "id", ledger->external_id);
 	if (ledger->intent != NULL)
 		rmsync_json_field_raw(buf, "intent", ledger->intent);
+	/* an older heading that is still to be deleted, above all */
+	if (ledger->metadata != NULL)
+		rmsync_json_field_raw(buf, "metadata", ledger->metadata);
 	appendStringInfoChar(buf, '}');
 }
 
