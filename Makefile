@@ -13,9 +13,12 @@ OBJS = \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
 	src/api_markdown.o \
+	src/api_notion.o \
 	src/api_oauth.o \
 	src/api_preview.o \
+	src/api_probe.o \
 	src/api_process.o \
+	src/api_sync.o \
 	src/api_webhook.o \
 	src/credentials.o \
 	src/dbhook.o \
@@ -23,6 +26,7 @@ OBJS = \
 	src/engine_job.o \
 	src/engine_load.o \
 	src/engine_oauth.o \
+	src/engine_probe.o \
 	src/engine_record.o \
 	src/engine_suspect.o \
 	src/engine_work.o \
@@ -54,7 +58,9 @@ OBJS = \
 	src/notion_compact.o \
 	src/notion_compose.o \
 	src/notion_config.o \
+	src/notion_create.o \
 	src/notion_discover.o \
+	src/notion_done.o \
 	src/notion_edit.o \
 	src/notion_edit_plan.o \
 	src/notion_imagine.o \
@@ -70,9 +76,12 @@ OBJS = \
 	src/notion_part.o \
 	src/notion_part_page.o \
 	src/notion_plan.o \
+	src/notion_poll.o \
+	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
 	src/notion_slot.o \
+	src/notion_search.o \
 	src/notion_text.o \
 	src/notion_title.o \
 	src/notion_todo.o \
@@ -89,6 +98,7 @@ OBJS = \
 	src/store_item.o \
 	src/store_oauth.o \
 	src/store_outcome.o \
+	src/store_probe.o \
 	src/store_queue.o \
 	src/store_record.o \
 	src/target.o \
@@ -98,6 +108,7 @@ OBJS = \
 	src/target_webhook.o \
 	src/txn.o \
 	src/webhook_config.o \
+	src/webhook_ping.o \
 	src/worker.o
 
 SQL_PARTS  := $(sort $(wildcard sql/[0-9][0-9]_*.sql))

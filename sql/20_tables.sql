@@ -40,6 +40,11 @@ CREATE TABLE rmsync.integration_configs (
 	reconcile_wanted boolean NOT NULL DEFAULT true,
 	reconcile_after xid8,			-- once more when no older transaction runs
 	allow_deletes boolean NOT NULL DEFAULT false,	-- lifts the mass-delete guard once
+	two_way boolean NOT NULL DEFAULT false,	-- ticks at the target are taken over by the host
+	poll_at timestamptz,			-- when to look for them next
+	poll_state jsonb,				-- how far the target was read
+	polled_at timestamptz,			-- it was read to its end
+	poll_error text,
 	last_synced_at timestamptz,
 	sync_count bigint NOT NULL DEFAULT 0,
 	total_items_synced bigint NOT NULL DEFAULT 0,
@@ -47,6 +52,7 @@ CREATE TABLE rmsync.integration_configs (
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT unique_user_target UNIQUE (user_id, target_name)
 );
+CREATE INDEX integration_configs_poll ON rmsync.integration_configs (poll_at) WHERE two_way;
 COMMENT ON TABLE rmsync.integration_configs IS 'lanes: one row per user and target, with encrypted configuration and state';
 
 -- Append-only marks; nothing but INSERT happens in the host's transaction.
@@ -81,7 +87,6 @@ CREATE TABLE rmsync.sync_queue (
 	attempt int NOT NULL DEFAULT 0,	-- item errors
 	crash_count int NOT NULL DEFAULT 0,	-- of a worker that worked on nothing else
 	suspect smallint NOT NULL DEFAULT 0,	-- 1: its job runs alone, 2: it runs alone
-	series bigint NOT NULL DEFAULT 0,	-- changes with each mark of the item's own
 	error_code text,
 	error_message text,
 	trigger_source text NOT NULL DEFAULT 'trigger',
@@ -199,12 +204,42 @@ CREATE TABLE rmsync.remote_changes (
 	user_id bigint NOT NULL,
 	target_name text NOT NULL,
 	external_id text NOT NULL,
-	kind text NOT NULL,				-- as the service calls it
+	kind text NOT NULL,				-- as the service calls it; later: look at it again
 	at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (user_id, target_name, external_id, kind)
 );
 CREATE INDEX remote_changes_at ON rmsync.remote_changes (at);
 COMMENT ON TABLE rmsync.remote_changes IS 'objects at a service that somebody changed there and that have not been looked at since';
+
+-- What a user's token could see at Notion when rmsync_notion_refresh() asked.
+CREATE TABLE rmsync.notion_objects (
+	user_id bigint NOT NULL,
+	kind text NOT NULL CHECK (kind IN ('database', 'data_source', 'page')),
+	id text NOT NULL,
+	title text NOT NULL,
+	url text,
+	parent_type text CHECK (parent_type IN ('page', 'block', 'workspace')),	-- NULL = not told
+	parent_id text,
+	database_id text,		-- of a data source
+	notebooks boolean,		-- a data source has every column that notion fills
+	todos boolean,			-- ... that notion-todos fills
+	last_edited timestamptz,
+	seen_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, kind, id)
+);
+COMMENT ON TABLE rmsync.notion_objects IS 'databases, data sources and pages that a user''s token could see at Notion when last asked';
+
+-- A request for a new database may have been sent, its answer is not known.
+CREATE TABLE rmsync.notion_intents (
+	user_id bigint NOT NULL,
+	target_name text NOT NULL,
+	parent_id text NOT NULL,
+	title text NOT NULL,
+	known jsonb NOT NULL,			-- ids of databases of this title that were there before
+	at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (user_id, target_name, parent_id, title)
+);
+COMMENT ON TABLE rmsync.notion_intents IS 'databases that rmsync_notion_create_database() may have made at Notion without getting an answer';
 
 -- Losing the ledger in a restore would double every object at every target.
 SELECT pg_catalog.pg_extension_config_dump('rmsync.instance', '');
@@ -217,6 +252,8 @@ SELECT pg_catalog.pg_extension_config_dump('rmsync.notifications', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_secrets', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.webhook_events', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.remote_changes', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.notion_objects', '');
+SELECT pg_catalog.pg_extension_config_dump('rmsync.notion_intents', '');
 SELECT pg_catalog.pg_extension_config_dump('rmsync.version_seq', '');
 -- One call per statement: each rewrites the extension's own catalog row.
 DO $$

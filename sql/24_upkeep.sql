@@ -75,7 +75,7 @@ AS $$
 		UPDATE rmsync.sync_queue q SET status = 'failed', error_code = 'max_age',
 			error_message = 'the service could not be reached for too long', updated_at = now()
 		FROM rmsync.integration_configs c
-		WHERE c.id = q.lane_id AND c.fail_streak > 0 AND q.status = 'pending'
+		WHERE c.id = q.lane_id AND c.fail_streak > 0 AND q.status = 'pending' AND q.item_type <> 'remote_poll'
 		  AND q.created_at < now() - max_age_s * interval '1 second'
 		  AND NOT EXISTS (SELECT FROM rmsync.sync_records r WHERE r.user_id = q.user_id AND r.target_name = q.target_name
 			AND r.item_type = q.item_type AND r.item_id = q.item_id AND r.intent IS NOT NULL)

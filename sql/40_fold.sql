@@ -135,11 +135,11 @@ BEGIN
 		  AND c.user_id NOT IN (SELECT m.user_id FROM marks m WHERE m.kind = 'u')
 	), wanted AS (
 		SELECT l.id AS lane_id, l.user_id, l.target_name, rmsync.kind_type(m.kind) AS item_type, m.item_id,
-			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last, false AS gone, true AS own
+			CASE m.kind WHEN 'n' THEN m.item_id ELSE m.notebook_uuid END AS notebook_uuid, m.at, m.first, m.last, false AS gone
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		WHERE m.kind IN ('n', 'p', 't', 'h') AND l.item_types & rmsync.type_bit(rmsync.kind_type(m.kind)) <> 0
 		UNION ALL
-		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.first, m.last, d.gone, false
+		SELECT l.id, l.user_id, l.target_name, d.item_type, d.item_id, m.item_id, m.at, m.first, m.last, d.gone
 		FROM marks m JOIN open_lanes l ON l.user_id = m.user_id
 		CROSS JOIN LATERAL rmsync.notebook_difference(l.id, l.user_id, l.item_types, l.config_epoch, m.item_id) d
 		WHERE m.kind = 'n'
@@ -147,14 +147,13 @@ BEGIN
 		SELECT w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id, min(w.at) AS at, min(w.first) AS ord,
 			-- gone from one notebook and there in another: it moved
 			CASE WHEN bool_and(w.gone) THEN 'removed' ELSE 'trigger' END AS source,
-			(array_agg(w.notebook_uuid ORDER BY w.gone, w.last DESC) FILTER (WHERE w.notebook_uuid IS NOT NULL))[1] AS notebook_uuid,
-			bool_or(w.own)::int AS own
+			(array_agg(w.notebook_uuid ORDER BY w.gone, w.last DESC) FILTER (WHERE w.notebook_uuid IS NOT NULL))[1] AS notebook_uuid
 		FROM wanted w GROUP BY w.lane_id, w.user_id, w.target_name, w.item_type, w.item_id
 	), ins AS (
 		INSERT INTO rmsync.sync_queue AS q
-			(user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, trigger_source, created_at, series)
+			(user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, trigger_source, created_at)
 		SELECT s.user_id, s.lane_id, s.target_name, s.item_type, s.item_id, s.notebook_uuid,
-			nextval('rmsync.version_seq'), nextval('rmsync.version_seq'), s.source, s.at, s.own
+			nextval('rmsync.version_seq'), nextval('rmsync.version_seq'), s.source, s.at
 		FROM single s ORDER BY s.lane_id, s.ord, rmsync.type_bit(s.item_type), s.item_id
 		ON CONFLICT (lane_id, item_type, item_id) DO UPDATE SET
 			version = nextval('rmsync.version_seq'),
@@ -163,7 +162,6 @@ BEGIN
 			priority = least(q.priority, excluded.priority),
 			status = CASE WHEN q.error_code = 'quarantined' THEN q.status ELSE 'pending' END,
 			run_at = CASE WHEN q.error_code = 'unknown_outcome' THEN q.run_at END,
-			series = CASE excluded.series WHEN 0 THEN q.series ELSE q.version END,
 			attempt = 0,
 			updated_at = now()
 		RETURNING q.lane_id
@@ -201,6 +199,8 @@ AS $$
 	DELETE FROM rmsync.webhook_secrets WHERE user_id = gone;
 	DELETE FROM rmsync.webhook_events WHERE user_id = gone;
 	DELETE FROM rmsync.remote_changes WHERE user_id = gone;
+	DELETE FROM rmsync.notion_objects WHERE user_id = gone;
+	DELETE FROM rmsync.notion_intents WHERE user_id = gone;
 	DELETE FROM rmsync.sync_intake WHERE user_id = gone;
 $$;
 COMMENT ON FUNCTION rmsync.forget_user(bigint) IS 'removes everything rmsync holds of a user';

@@ -507,6 +507,7 @@ BEGIN
 	END LOOP;
 
 	PERFORM rmsync.set_source(k, NULL) FROM unnest('{notebook,page,todo,highlight}'::name[]) k;
+	PERFORM rmsync.set_writer(NULL, NULL);
 	UPDATE rmsync.instance SET host_kind = NULL, host_schema = NULL, attached_at = NULL;
 	PERFORM rmsync.lanes_changed();
 	RETURN jsonb_build_object('dropped_triggers', to_jsonb(dropped));
@@ -535,6 +536,7 @@ BEGIN
 	ELSE
 		PERFORM rmsync.attach_rmirror_extras(found.host_schema);
 	END IF;
+	PERFORM rmsync.set_writer(found.host_schema, found.kind);
 
 	-- Replacing a trigger takes a weaker lock than dropping it.
 	made := rmsync.attach_triggers(found.host_schema, found.kind);

@@ -67,7 +67,7 @@ CREATE FUNCTION rmsync_connect(user_id bigint, target_name text, config jsonb, b
 AS 'MODULE_PATHNAME', 'rmsync_connect_sql' LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION rmsync_connect(bigint, text, jsonb, boolean) IS 'connects a user to a target (or replaces the connection); config is an object or a Fernet token of one; backup => true stores a second credential for when the first is refused';
 
-CREATE FUNCTION rmsync.store_connection(user_id bigint, target_name text, token text, item_types int, granularity "char", new_destination boolean, backup boolean) RETURNS bigint
+CREATE FUNCTION rmsync.store_connection(user_id bigint, target_name text, token text, item_types int, granularity "char", new_destination boolean, backup boolean, two_way boolean) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -87,8 +87,8 @@ BEGIN
 		END IF;
 	ELSE
 		INSERT INTO rmsync.integration_configs AS c
-			(user_id, target_name, config_encrypted, item_types, granularity, reconcile_after)
-		VALUES (user_id, target_name, token, item_types, granularity, pg_current_xact_id())
+			(user_id, target_name, config_encrypted, item_types, granularity, reconcile_after, two_way, poll_at)
+		VALUES (user_id, target_name, token, item_types, granularity, pg_current_xact_id(), two_way, CASE WHEN two_way THEN now() END)
 		ON CONFLICT ON CONSTRAINT unique_user_target DO UPDATE SET
 			config_encrypted = excluded.config_encrypted,
 			item_types = excluded.item_types,
@@ -98,6 +98,9 @@ BEGIN
 			config_epoch = c.config_epoch + new_destination::int,
 			remote = CASE WHEN new_destination THEN NULL ELSE c.remote END,
 			reconcile_wanted = true, reconcile_after = excluded.reconcile_after,
+			two_way = excluded.two_way, poll_at = excluded.poll_at, poll_error = NULL,
+			-- what was not read back while this was off is read now
+			poll_state = CASE WHEN c.two_way AND NOT new_destination THEN c.poll_state END,
 			updated_at = now()
 		RETURNING id INTO lane;
 	END IF;
@@ -106,7 +109,7 @@ BEGIN
 	RETURN lane;
 END
 $$;
-COMMENT ON FUNCTION rmsync.store_connection(bigint, text, text, int, "char", boolean, boolean) IS 'writes the row of a lane; called by rmsync_connect()';
+COMMENT ON FUNCTION rmsync.store_connection(bigint, text, text, int, "char", boolean, boolean, boolean) IS 'writes the row of a lane; called by rmsync_connect()';
 
 CREATE FUNCTION rmsync.integration_json(c rmsync.integration_configs) RETURNS jsonb
 LANGUAGE sql STABLE
@@ -116,6 +119,8 @@ AS $$
 		'is_enabled', c.is_enabled, 'state', c.state, 'state_reason', c.state_reason,
 		'created_at', c.created_at, 'updated_at', c.updated_at, 'last_synced_at', c.last_synced_at,
 		'total_items_synced', c.total_items_synced, 'has_backup', c.backup_config_encrypted IS NOT NULL)
+		|| CASE WHEN c.two_way THEN jsonb_build_object('two_way',
+			jsonb_build_object('last_read_at', c.polled_at, 'error', c.poll_error)) ELSE '{}' END
 $$;
 COMMENT ON FUNCTION rmsync.integration_json(rmsync.integration_configs) IS 'a lane without its secrets';
 
@@ -139,6 +144,7 @@ BEGIN
 	UPDATE rmsync.integration_configs i SET is_enabled = true, state = 'active', state_reason = NULL,
 		state_since = now(), blocked_until = NULL, fail_streak = 0,
 		allow_deletes = rmsync_enable.allow_deletes,
+		poll_at = CASE WHEN i.two_way THEN now() END,
 		reconcile_wanted = true, reconcile_after = pg_current_xact_id(), updated_at = now()
 	WHERE i.id = c.id RETURNING * INTO c;
 	PERFORM rmsync.lanes_changed();
@@ -256,6 +262,8 @@ BEGIN
 			array_agg(w.nb ORDER BY w.at DESC NULLS LAST, w.nb, rmsync.type_bit(w.t), w.i), 1::smallint, 'manual', force), 0)
 		INTO n FROM chosen w;
 		queued := queued + n;
+		UPDATE rmsync.integration_configs i SET poll_at = now()
+		WHERE i.id = c.id AND i.two_way AND coalesce(wanted, 'todo') = 'todo';
 		IF NOT c.target_name = ANY (targets) THEN
 			targets := targets || c.target_name;
 		END IF;
@@ -273,16 +281,20 @@ AS $$
 DECLARE
 	u bigint := rmsync.effective_user(NULL);
 	lane bigint;
+	notebook text;
 BEGIN
 	UPDATE rmsync.sync_queue q SET status = 'pending', run_at = NULL, attempt = 0, error_code = NULL,
 		suspect = CASE WHEN q.crash_count > 0 THEN 2 ELSE q.suspect END, crash_count = 0,
 		version = nextval('rmsync.version_seq'), priority = 1, updated_at = now()
 	WHERE q.id = rmsync_retry.id AND (u IS NULL OR q.user_id = u)
 	  AND q.error_code IS DISTINCT FROM 'unknown_outcome'
-	RETURNING q.lane_id INTO lane;
+	RETURNING q.lane_id, q.notebook_uuid INTO lane, notebook;
 	IF lane IS NULL THEN
 		RETURN false;
 	END IF;
+	-- what waits for the same page goes with it
+	UPDATE rmsync.sync_queue q SET run_at = NULL, updated_at = now()
+	WHERE q.lane_id = lane AND q.notebook_uuid = notebook AND q.error_code = 'page_lost' AND q.status = 'pending';
 	PERFORM rmsync.wake();
 	RETURN true;
 END
@@ -343,7 +355,7 @@ AS $$
 		UNION ALL
 		SELECT q.target_name, q.item_type, CASE WHEN q.status = 'failed' THEN 'failed' WHEN q.attempt > 0 THEN 'retry' ELSE 'pending' END
 		FROM rmsync.effective_user($1) u
-		JOIN rmsync.sync_queue q ON u IS NULL OR q.user_id = u
+		JOIN rmsync.sync_queue q ON (u IS NULL OR q.user_id = u) AND q.item_type <> 'remote_poll'
 		WHERE NOT EXISTS (SELECT FROM rmsync.sync_records r WHERE r.user_id = q.user_id AND r.target_name = q.target_name
 			AND r.item_type = q.item_type AND r.item_id = q.item_id)
 	)
@@ -371,9 +383,9 @@ AS $$
 			'synced', (SELECT count(*) FROM rmsync.sync_records r WHERE r.target_name = $1
 				AND (min(u.u) IS NULL OR r.user_id = min(u.u)) AND r.status = 'success'),
 			'pending', (SELECT count(*) FROM rmsync.sync_queue q WHERE q.target_name = $1
-				AND (min(u.u) IS NULL OR q.user_id = min(u.u)) AND q.status = 'pending'),
+				AND (min(u.u) IS NULL OR q.user_id = min(u.u)) AND q.status = 'pending' AND q.item_type <> 'remote_poll'),
 			'failed', (SELECT count(*) FROM rmsync.sync_queue q WHERE q.target_name = $1
-				AND (min(u.u) IS NULL OR q.user_id = min(u.u)) AND q.status = 'failed')))
+				AND (min(u.u) IS NULL OR q.user_id = min(u.u)) AND q.status = 'failed' AND q.item_type <> 'remote_poll')))
 	FROM (SELECT rmsync.effective_user($2) AS u) u
 	LEFT JOIN rmsync.integration_configs c ON c.target_name = $1 AND (u.u IS NULL OR c.user_id = u.u)
 $$;

@@ -252,7 +252,8 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	result =
 		rmsync_store_connect(user_id, name, token, types,
 							 target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
-							 elsewhere, backup);
+							 elsewhere, backup,
+							 target->two_way != NULL && target->two_way(config));
 	if (new_token && !backup)
 	{
 		rmsync_store_oauth_forget(user_id, name);

@@ -158,7 +158,7 @@ make_connection(int64 user_id, const RmsyncTarget *target, Jsonb *config)
 									? target->wanted_types(config)
 									: target->item_types,
 								target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
-								false, false);
+								false, false, false);
 }
 
 /*

@@ -233,7 +233,7 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 	{
 		rmsync_store_promote(engine->turn_cxt, &lanes);
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
-		engine->due_dirty = true;
+		rmsync_engine_polls(engine, now_us, &others);
 	}
 	if (check)
 		engine->look_for_suspects = true;
@@ -452,6 +452,7 @@ blame_job(EngineJob *ejob)
 		item->error = "the outcome could not be recorded, see the server log";
 	}
 	job->remote_dirty = false;
+	job->report = NULL;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
 	for (int i = 0; i < job->nsiblings; i++)

@@ -67,6 +67,31 @@ extern void rmsync_engine_destroy(RmsyncEngine *engine);
 /* Earliest time queued work becomes due; 0 = none known. */
 extern TimestampTz rmsync_engine_next_due(RmsyncEngine *engine);
 
+/*
+ * Questions that a person asks a service (target_probe.h), in the foreground
+ * and outside of any transaction.  "open" reads a connection, whatever its
+ * state; *why says what is wrong if it returns NULL.  "run" asks until there
+ * is nothing more to ask or probe->fail is set: it waits for limits (a minute
+ * at most), tries again what was surely not done, and renews a token.  The
+ * lane belongs to the engine.  Both can be
+ * interrupted, which is an error.  "begin" prepares a probe in "cxt"
+ * before the target's part fills it.
+ */
+struct RmsyncLane;
+struct RmsyncProbe;
+extern struct RmsyncLane *rmsync_engine_probe_open(RmsyncEngine *engine,
+												   int64 lane_id,
+												   const char **why);
+extern void rmsync_engine_probe_begin(struct RmsyncLane *lane,
+									  struct RmsyncProbe *probe,
+									  MemoryContext cxt);
+extern void rmsync_engine_probe_run(RmsyncEngine *engine,
+									struct RmsyncLane *lane,
+									struct RmsyncProbe *probe);
+
+/* Waits, interruptibly, as long as a back-off of so many milliseconds takes. */
+extern void rmsync_engine_pause(RmsyncEngine *engine, int delay_ms);
+
 /* Totals since creation. */
 typedef struct RmsyncEngineStat
 {

@@ -121,6 +121,8 @@ extern void rmsync_engine_has_work(RmsyncEngine *engine, RmsyncLaneList *lanes,
 								   int64 now_us, bool *others);
 extern bool rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us,
 								  bool *others);
+extern void rmsync_engine_polls(RmsyncEngine *engine, int64 now_us,
+								bool *others);
 extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
 								bool *others);
 extern void rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob,

@@ -296,7 +296,7 @@ start_job(RmsyncEngine *engine, EngineJob *ejob)
 		return;
 	}
 	if (lane->lease->target->granularity == RMSYNC_PER_NOTEBOOK &&
-		job->notebook == NULL)
+		job->notebook == NULL && !rmsync_job_is_poll(job))
 	{
 		/* an item without a place, which the target may still hold */
 		for (int i = 0; i < job->nitems; i++)

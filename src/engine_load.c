@@ -137,7 +137,6 @@ new_item(MemoryContext cxt, const RmsyncQueueRow *row)
 	item->queue_id = row->queue_id;
 	item->version = row->version;
 	item->seq = row->seq;
-	item->series = row->series;
 	item->attempt = row->attempt;
 	item->forced = row->forced;
 	return item;

@@ -243,7 +243,7 @@ handle_wanted(RmsyncEngine *engine, EngineRefresh *refresh, int64 now_us)
 		refresh->locked = true;
 	}
 	if (!rmsync_store_lane(engine->turn_cxt, lane->lane_id, &row) ||
-		!row.enabled || row.state != RMSYNC_LANE_ACTIVE ||
+		(!lane->probed && (!row.enabled || row.state != RMSYNC_LANE_ACTIVE)) ||
 		row.refresh == NULL || strcmp(row.credentials, lane->credentials) != 0)
 		refresh->next = REFRESH_FINISH;
 	else if (refresh->request.url != NULL)

@@ -81,21 +81,22 @@ record_undecided(RmsyncEngine *engine, EngineJob *ejob, RmsyncItem *item,
 {
 	const RmsyncFailure *fail = &ejob->job.fail;
 	const char *code = fail->code ? fail->code : "unknown_error";
+	bool unknown;
 
 	switch (fail->scope)
 	{
-		case RMSYNC_FAIL_NONE:
-			record_item_error(engine, ejob, item, "unknown_error",
-							  "the target left the item undecided", now_us);
-			break;
+		case RMSYNC_FAIL_NONE: /* it was left undecided */
 		case RMSYNC_FAIL_ITEM:
 			record_item_error(engine, ejob, item, code, fail->message, now_us);
 			break;
 		case RMSYNC_FAIL_GROUP:
+		case RMSYNC_FAIL_PARKED:
+			unknown = fail->scope == RMSYNC_FAIL_GROUP;
 			rmsync_store_queue_later(ejob->lane->lane_id, item,
 									 rmsync_engine_scaled(fail->delay_ms),
-									 item->attempt, false, true,
-									 "unknown_outcome", fail->message);
+									 item->attempt, false, unknown,
+									 unknown ? "unknown_outcome" : code,
+									 fail->message);
 			engine->due_dirty = true;
 			break;
 		case RMSYNC_FAIL_RATE:
@@ -152,6 +153,22 @@ record_remote(EngineJob *ejob)
 	if (job->remote_dirty)
 		rmsync_store_lane_remote(job->lane->lane_id, job->lane->config_epoch,
 								 job->lane->remote);
+}
+
+/*
+ * What was read back.  The host's triggers mark the to-dos that change, and
+ * their own lane then finds nothing to send.
+ */
+static void
+record_report(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+{
+	if (ejob->job.report == NULL)
+		return;
+	rmsync_store_flush();
+	rmsync_store_take_remote(ejob->job.lane, ejob->job.report,
+							 rmsync_todo_poll_interval);
+	/* webhooks that came in meanwhile found its row in the queue */
+	rmsync_engine_polls(engine, now_us, &engine->others);
 }
 
 /* Items whose objects turned out to be gone. */
@@ -294,6 +311,20 @@ lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	}
 }
 
+/* A notebook waits for somebody: who is told once, however often we look. */
+static void
+record_parked(EngineJob *ejob)
+{
+	const RmsyncJob *job = &ejob->job;
+
+	if (rmsync_store_notify_once(job->lane, job->fail.code,
+								 job->fail.message ? job->fail.message
+												   : job->fail.code,
+								 job->notebook))
+		rmsync_store_log(job->lane, job->notebook, "retry", NULL,
+						 job->fail.code, job->fail.message, job->requests, 0);
+}
+
 static void
 record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
@@ -316,6 +347,9 @@ record_lane(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		case RMSYNC_FAIL_HELD:
 			job_stops_lane(ejob, RMSYNC_LANE_HELD, "held");
 			return;
+		case RMSYNC_FAIL_PARKED:
+			record_parked(ejob);
+			break;
 		case RMSYNC_FAIL_NONE:
 		case RMSYNC_FAIL_ITEM:
 		case RMSYNC_FAIL_GROUP:
@@ -357,6 +391,7 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			record_undecided(engine, ejob, item, now_us);
 	}
 	record_lost(ejob);
+	record_report(engine, ejob, now_us);
 	rmsync_engine_links(engine, ejob, now_us);
 	record_lane(engine, ejob, now_us);
 }
@@ -374,6 +409,7 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	record_lost(ejob);
+	record_report(engine, ejob, now_us);
 	rmsync_engine_links(engine, ejob, now_us);
 }
 
@@ -445,6 +481,7 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 	RmsyncJob *job = &ejob->job;
 
 	job->remote_dirty = false;
+	job->report = NULL;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
 	for (int i = 0; i < job->nsiblings; i++)
@@ -468,7 +505,7 @@ finish_job(RmsyncEngine *engine, EngineJob *ejob)
 {
 	RmsyncJob *job = &ejob->job;
 	RmsyncLane *lane = ejob->lane;
-	bool rescan = false;
+	bool rescan = rmsync_job_is_poll(job);
 
 	mark_clean(engine, ejob);
 	for (int i = 0; i < job->nitems; i++)

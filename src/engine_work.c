@@ -169,6 +169,17 @@ rmsync_engine_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	engine->due_dirty = true;
 }
 
+/* Lanes that are to look at their target now. */
+void
+rmsync_engine_polls(RmsyncEngine *engine, int64 now_us, bool *others)
+{
+	RmsyncLaneList lanes;
+
+	rmsync_store_polls(engine->turn_cxt, rmsync_todo_poll_interval, &lanes);
+	rmsync_engine_has_work(engine, &lanes, now_us, others);
+	engine->due_dirty = true;
+}
+
 /*
  * After a wake-up: fold and reconcile.  Returns whether there is new work in
  * the queue.
@@ -186,6 +197,7 @@ rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us, bool *others)
 	rmsync_store_reconcile(engine->turn_cxt, &lanes);
 	rmsync_engine_has_work(engine, &lanes, now_us, others);
 	reconciled = lanes.n > 0;
+	rmsync_engine_polls(engine, now_us, others);
 	unblock_lanes(engine);
 	if (folded == 0)
 	{
@@ -268,12 +280,14 @@ void
 rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
 	RmsyncJob *job = &ejob->job;
-	const char **ids = palloc(sizeof(char *) * Max(job->nitems, 1));
-	int n = changed_pages(ejob, ids);
+	int n = changed_pages(ejob, NULL);
+	const char **ids;
 	int64 lane_id;
 
 	if (n == 0)
 		return;
+	ids = palloc(sizeof(char *) * n);
+	(void) changed_pages(ejob, ids);
 	rmsync_store_flush();
 	lane_id = rmsync_store_links(job->lane, ids, n);
 	if (lane_id != 0)

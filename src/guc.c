@@ -32,6 +32,7 @@ int rmsync_max_attempts = 5;
 int rmsync_max_age = 259200;
 int rmsync_http_timeout = 75000;
 int rmsync_log_retention = 14;
+int rmsync_todo_poll_interval = 600;
 double rmsync_mass_delete_guard = 0.5;
 char *rmsync_master_key_file = NULL;
 char *rmsync_key_derivation = NULL;
@@ -228,6 +229,11 @@ define_delivery_settings(void)
 							"Number of days rows are kept in rmsync.sync_log.",
 							NULL, &rmsync_log_retention, 14, 1, 3650,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("rmsync.todo_poll_interval",
+							"Time between two looks for ticks at a target.",
+							"For connections with two_way; webhooks are looked after at once.",
+							&rmsync_todo_poll_interval, 600, 1, 7 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomRealVariable("rmsync.mass_delete_guard",
 							 "Fraction of a target's items whose deletion at once holds the connection.",
 							 "1 turns the guard off.", &rmsync_mass_delete_guard,

@@ -23,6 +23,7 @@ extern int	rmsync_max_attempts;	/* SIGHUP, 5 */
 extern int	rmsync_max_age;		/* s, SIGHUP, 259200 (72 h) */
 extern int	rmsync_http_timeout;	/* ms, SIGHUP, 75000 */
 extern int	rmsync_log_retention;	/* days, SIGHUP, 14 */
+extern int	rmsync_todo_poll_interval;	/* s, SIGHUP, 600 */
 extern double rmsync_mass_delete_guard; /* fraction, SIGHUP, 0.5 */
 extern char *rmsync_master_key_file;	/* SUSET, hidden */
 extern char *rmsync_key_derivation; /* enum-like: 'document' | 'rmirror' */

@@ -16,11 +16,8 @@
 #include "item.h"
 
 /* Indexed by RmsyncItemType; the spellings of item_type in all tables. */
-static const char *const item_type_names[RMSYNC_ITEM_TYPES] = {
-	"notebook_metadata",
-	"page_text",
-	"todo",
-	"highlight",
+static const char *const item_type_names[RMSYNC_ITEM_TYPES + 1] = {
+	"notebook_metadata", "page_text", "todo", "highlight", "remote_poll",
 };
 
 /* Indexed by RmsyncLaneState; the spellings of integration_configs.state. */
@@ -34,7 +31,7 @@ static const char *const lane_state_names[] = {
 const char *
 rmsync_item_type_name(RmsyncItemType type)
 {
-	if ((int) type < 0 || type >= RMSYNC_ITEM_TYPES)
+	if ((int) type < 0 || type > RMSYNC_POLL)
 		elog(ERROR, "unrecognized item type: %d", (int) type);
 	return item_type_names[type];
 }
@@ -93,6 +90,12 @@ rmsync_job_match(RmsyncJob *job)
 				job->siblings[s].item = job->items[i];
 		}
 	}
+}
+
+bool
+rmsync_job_is_poll(const RmsyncJob *job)
+{
+	return job->nitems == 1 && job->items[0]->type == RMSYNC_POLL;
 }
 
 /*

@@ -28,7 +28,13 @@ typedef enum RmsyncItemType
 	RMSYNC_PAGE,				/* 'page_text' */
 	RMSYNC_TODO,				/* 'todo' */
 	RMSYNC_HIGHLIGHT,			/* 'highlight' */
-	RMSYNC_ITEM_TYPES
+	RMSYNC_ITEM_TYPES,
+
+	/*
+	 * No item, but it is queued like one: a look at what changed at the
+	 * target.  src.text is what rmsync.poll_input() says.
+	 */
+	RMSYNC_POLL = RMSYNC_ITEM_TYPES /* 'remote_poll' */
 } RmsyncItemType;
 
 #define RMSYNC_TYPE_BIT(t) (1 << (t))
@@ -101,8 +107,6 @@ typedef struct RmsyncItem
 								 * context */
 	int64		seq;			/* of the queue row: the same from the first mark
 								 * until the item is delivered */
-	int64		series;			/* of the queue row: another number whenever the
-								 * item itself was marked */
 	int			attempt;		/* item errors so far */
 	bool		present;		/* belongs at the target; else delete there */
 	bool		ready;			/* has content to deliver now */
@@ -184,6 +188,9 @@ typedef enum RmsyncFailScope
 	RMSYNC_FAIL_ITEM,			/* count an attempt on the undecided items */
 	RMSYNC_FAIL_GROUP,			/* the undecided items sleep for delay_ms, no
 								 * attempt counted (unknown outcome) */
+	RMSYNC_FAIL_PARKED,			/* the undecided items sleep for delay_ms, no
+								 * attempt counted; somebody must do something
+								 * about their notebook, and is told once */
 	RMSYNC_FAIL_RATE,			/* the lane sleeps for delay_ms */
 	RMSYNC_FAIL_NETWORK,		/* back-off and breaker of lane and target */
 	RMSYNC_FAIL_AUTH,			/* lane state auth */
@@ -211,13 +218,18 @@ typedef struct RmsyncJob
 	int			nsiblings;
 	void	   *state;			/* the target's state machine */
 	bool		remote_dirty;	/* lane->remote changed: write at next commit */
+	char	   *report;			/* what was read back, for rmsync.take_remote()
+								 * at the next commit or the end; NULL = none */
 	RmsyncFailure fail;
 	int			requests;		/* sent so far */
 	int			delay_ms;		/* of the last RMSYNC_STEP_DELAY */
 	bool		workspace_limited;	/* RMSYNC_FAIL_RATE is the workspace's */
 } RmsyncJob;
 
-/* SQL spelling of the item types, and back; -1 if unrecognized. */
+/*
+ * SQL spelling of the item types, and back; -1 if unrecognized.  A look at the
+ * target is a type of queue rows only: it has a name, which means none.
+ */
 extern const char *rmsync_item_type_name(RmsyncItemType type);
 extern int	rmsync_item_type_parse(const char *name);
 
@@ -227,6 +239,9 @@ extern RmsyncLaneState rmsync_lane_state_parse(const char *name);
 
 /* Tells the siblings of a job which of its items they are. */
 extern void rmsync_job_match(RmsyncJob *job);
+
+/* Is the job a look at the target? */
+extern bool rmsync_job_is_poll(const RmsyncJob *job);
 
 /*
  * Stops the job: the undecided items get the consequence of "scope".

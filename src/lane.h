@@ -36,6 +36,7 @@ typedef struct RmsyncLane
 	RmsyncLease *lease;
 	bool		loaded;			/* row was read at least once */
 	bool		usable;			/* enabled, active, decrypted */
+	bool		probed;			/* a person asks, whatever its state */
 	MemoryContext cxt;			/* info and config; rebuilt on change */
 	char	   *remote_copy;	/* info.remote, if it is the lane's own */
 	char	   *credentials;	/* what config was decrypted from */

@@ -224,7 +224,8 @@ read_rate(NotionJob *nj, const RmsyncHttpResponse *response)
 											   "retry_after", NULL);
 
 		delay_ms =
-			seconds ? (int) Min(strtol(seconds, NULL, 10), 86400) * 1000 : 0;
+			seconds ? (int) Max(Min(strtol(seconds, NULL, 10), 86400), 0) * 1000
+					: 0;
 	}
 	return stopped(nj, RMSYNC_FAIL_RATE, delay_ms, "rate_limit",
 				   "Notion asked to slow down.");

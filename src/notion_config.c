@@ -33,13 +33,17 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 		"requests_per_minute", "workspace_id", "workspace_name", \
 		"database_title", "available_properties", "verify_ssl"
 
-const char *const rmsync_notion_config_keys[] = { SHARED_KEYS,	 "page_order",
-												  "page_title",	 "highlights",
-												  "todos",		 "layout",
-												  "split_pages", NULL };
+const char *const rmsync_notion_config_keys[] = {
+	SHARED_KEYS, "page_order", "page_title",  "highlights", "todos",
+	"layout",	 "two_way",	   "split_pages", "lost_page",	NULL
+};
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
-														NULL };
+														"two_way", NULL };
+
+#define TWO_WAY_SCHEMA \
+	"\"two_way\":{\"type\":\"boolean\",\"default\":false," \
+	"\"title\":\"Take over what is ticked in Notion\"}}}"
 
 #define SHARED_SCHEMA \
 	"{\"type\":\"object\",\"additionalProperties\":false," \
@@ -71,17 +75,20 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"default\":\"\xF0\x9F\x93\x84 Page {n}\"},"
 	"\"highlights\":{\"enum\":[\"callout\",\"quote\",\"off\"],"
 	"\"default\":\"callout\"},"
+	"\"lost_page\":{\"enum\":[\"recreate\",\"stop\"],"
+	"\"default\":\"recreate\","
+	"\"title\":\"When a notebook's page is gone or unshared\"},"
 	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
 	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
 	"\"title\":\"compact: a page is one block, its text as Markdown\"},"
 	"\"split_pages\":{\"type\":\"integer\",\"minimum\":0,"
-	"\"title\":\"Pages after which a notebook goes on in a sub-page, 0 = never\"}}}";
+	"\"title\":\"Pages after which a notebook goes on in a sub-page, 0 = never\"}," TWO_WAY_SCHEMA;
 
 const char rmsync_notion_todos_config_schema[] = SHARED_SCHEMA
 	"\"database_id\":{\"type\":\"string\","
 	"\"title\":\"Database that receives the to-dos\"},"
 	"\"use_status_property\":{\"type\":\"boolean\",\"default\":true,"
-	"\"title\":\"Use the database's status column, if it has one\"}}}";
+	"\"title\":\"Use the database's status column, if it has one\"}," TWO_WAY_SCHEMA;
 
 /* An absolute URL, without the slashes at its end. */
 static const char *
@@ -105,33 +112,57 @@ read_url(char **url, const JsonbValue *value)
 }
 
 /* 32 hex digits with or without dashes; stored with them, as Notion does. */
-static const char *
-read_id(char **id, const JsonbValue *value)
+char *
+rmsync_notion_dashed_id(const char *text)
 {
-	static const char problem[] =
-		"must be the id of a Notion object: 32 hexadecimal digits";
-	char *text = rmsync_config_string(value);
 	char out[37];
 	int n = 0;
 
-	if (value->type == jbvNull)
-		return NULL;
-	if (text == NULL)
-		return problem;
 	for (const char *p = text; *p != '\0'; p++)
 	{
 		if (*p == '-')
 			continue;
 		if (strchr("0123456789abcdefABCDEF", *p) == NULL || n == 36)
-			return problem;
+			return NULL;
 		if (n == 8 || n == 13 || n == 18 || n == 23)
 			out[n++] = '-';
 		out[n++] = pg_ascii_tolower((unsigned char) *p);
 	}
 	if (n != 36)
-		return problem;
+		return NULL;
 	out[n] = '\0';
-	*id = pstrdup(out);
+	return pstrdup(out);
+}
+
+static const char *
+read_id(char **id, const JsonbValue *value)
+{
+	char *text = rmsync_config_string(value);
+
+	if (value->type == jbvNull)
+		return NULL;
+	*id = text ? rmsync_notion_dashed_id(text) : NULL;
+	return *id ? NULL
+			   : "must be the id of a Notion object: 32 hexadecimal digits";
+}
+
+/* A database may be chosen later; until then it is null, not forgotten. */
+static const char *
+read_database(NotionConfig *config, const JsonbValue *value)
+{
+	config->undecided = value->type == jbvNull;
+	return read_id(&config->database_id, value);
+}
+
+static const char *
+read_lost_page(NotionConfig *config, const JsonbValue *value)
+{
+	char *policy = rmsync_config_string(value);
+
+	if (policy == NULL ||
+		(strcmp(policy, "recreate") != 0 && strcmp(policy, "stop") != 0))
+		return "must be \"recreate\" or \"stop\"";
+	config->stop_if_lost = strcmp(policy, "stop") == 0;
 	return NULL;
 }
 
@@ -264,7 +295,7 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		strcmp(key, "notion_token") == 0)
 		return read_token(config, value);
 	if (strcmp(key, "database_id") == 0)
-		return read_id(&config->database_id, value);
+		return read_database(config, value);
 	if (strcmp(key, "data_source_id") == 0)
 		return read_id(&config->data_source_id, value);
 	if (strcmp(key, "page_order") == 0)
@@ -273,13 +304,18 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_highlights(config, value);
 	if (strcmp(key, "todos") == 0)
 		return read_todos(config, value);
+	if (strcmp(key, "lost_page") == 0)
+		return read_lost_page(config, value);
 	if (strcmp(key, "layout") == 0)
 		return read_layout(config, value);
-	if (strcmp(key, "use_status_property") == 0)
+	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)
 	{
 		if (value->type != jbvBool)
 			return "must be true or false";
-		config->no_status = !value->val.boolean;
+		if (*key == 't')
+			config->two_way = value->val.boolean;
+		else
+			config->no_status = !value->val.boolean;
 		return NULL;
 	}
 	if (strcmp(key, "base_url") == 0)
@@ -343,13 +379,17 @@ rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 
 	if (config->authorization == NULL)
 		return pstrdup("Field \"api_token\" is required.");
-	if (config->database_id == NULL && config->data_source_id == NULL)
+	if (config->database_id == NULL && config->data_source_id == NULL &&
+		!config->undecided)
 	{
 		if (hint != NULL)
 			*hint = pstrdup(
 				"Share a database with the Notion connection and give its id.");
 		return pstrdup("Field \"database_id\" is required.");
 	}
+	if (config->two_way && kind->type == RMSYNC_NOTEBOOK && !config->todos)
+		return pstrdup(
+			"Field \"two_way\" is for to-dos: it takes \"todos\": \"blocks\".");
 	return NULL;
 }
 
@@ -362,6 +402,17 @@ rmsync_notion_check_config(const NotionKind *kind, Jsonb *json, char **hint)
 	if (config.authorization != NULL)
 		explicit_bzero(config.authorization, strlen(config.authorization));
 	return why;
+}
+
+bool
+rmsync_notion_two_way(const NotionKind *kind, Jsonb *json)
+{
+	NotionConfig config;
+	char *why = rmsync_notion_read_config(kind, json, &config, NULL);
+
+	if (config.authorization != NULL)
+		explicit_bzero(config.authorization, strlen(config.authorization));
+	return why == NULL && config.two_way;
 }
 
 int

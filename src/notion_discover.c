@@ -11,18 +11,22 @@
  *
  * Remote notes:
  *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...},
- *	"status":{"open":..., "done":...}}
+ *	"status":{"open":..., "done":..., "complete":[...]}}
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
 
 /* "rmirror ID 2" and so on, where a foreign column has the name. */
 #define MAX_ID_NAMES 9
+
+/* Data sources listed in a message. */
+#define MAX_NAMED 10
 
 static bool
 same_or_both_null(const char *a, const char *b)
@@ -59,6 +63,9 @@ rmsync_notion_remote_load(NotionJob *nj)
 	remote->data_source_id = source;
 	remote->status_open = rmsync_json_get_string(json, "status", "open", NULL);
 	remote->status_done = rmsync_json_get_string(json, "status", "done", NULL);
+	if (rmsync_json_get(json, "status", "complete", NULL) != NULL)
+		remote->status_complete =
+			rmsync_json_text(rmsync_json_get(json, "status", "complete", NULL));
 	for (int role = 0; role < nj->kind->nroles; role++)
 	{
 		Jsonb *id =
@@ -102,6 +109,8 @@ save_remote(NotionJob *nj)
 		appendStringInfoChar(&buf, '{');
 		rmsync_json_field(&buf, "open", remote->status_open);
 		rmsync_json_field(&buf, "done", remote->status_done);
+		if (remote->status_complete != NULL)
+			rmsync_json_field_raw(&buf, "complete", remote->status_complete);
 		appendStringInfoChar(&buf, '}');
 	}
 	appendStringInfoChar(&buf, '}');
@@ -251,8 +260,51 @@ assign_columns(NotionJob *nj, Jsonb *properties, StringInfo missing)
 	}
 }
 
+bool
+rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties)
+{
+	StringInfoData missing;
+
+	if (!is_schema(properties))
+		return false;
+	memset(&nj->remote, 0, sizeof(nj->remote));
+	initStringInfo(&missing);
+	assign_columns(nj, properties, &missing);
+	return missing.len == 0;
+}
+
 
 /* ---- states ---- */
+
+/*
+ * Which data source is meant is for the user to say; the message has what it
+ * takes.
+ */
+static void
+hold_ambiguous(NotionJob *nj, Jsonb *sources)
+{
+	int n = rmsync_json_array_length(sources);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "The Notion database has several data sources:");
+	for (int i = 0; i < n && i < MAX_NAMED; i++)
+	{
+		Jsonb *source = rmsync_json_element(sources, i);
+		char *name = rmsync_json_get_string(source, "name", NULL);
+
+		if (name == NULL)
+			name = "";
+		appendStringInfo(&buf, "%s \"%.*s\" (%s)", i > 0 ? "," : "",
+						 pg_encoding_mbcliplen(PG_UTF8, name, strlen(name), 60),
+						 name, rmsync_notion_id(source));
+	}
+	if (n > MAX_NAMED)
+		appendStringInfo(&buf, " and %d more", n - MAX_NAMED);
+	appendStringInfoString(&buf,
+						   ". Connect again with the id of one of them in the field \"data_source_id\".");
+	hold(nj, "ambiguous_data_source", buf.data);
+}
 
 /*
  * GET /databases: a database contains one data source or several, and the
@@ -281,8 +333,7 @@ database_response(NotionJob *nj)
 		nj->state = NOTION_SOURCE;
 	}
 	else if (n > 1)
-		hold(nj, "ambiguous_data_source",
-			 "The Notion database has several data sources; name one in the field \"data_source_id\".");
+		hold_ambiguous(nj, sources);
 	else
 		hold(nj, "database_missing", "The Notion database has no data source.");
 }
@@ -376,7 +427,7 @@ rmsync_notion_discover_next(NotionJob *nj, RmsyncHttpRequest *request,
 		default:
 			Assert(nj->state == NOTION_SAVE_REMOTE);
 			save_remote(nj);
-			nj->state = NOTION_NOTEBOOK;
+			nj->state = nj->poll != NULL ? NOTION_POLL : NOTION_NOTEBOOK;
 			*step = RMSYNC_STEP_COMMIT;
 			return true;
 	}

@@ -14,7 +14,7 @@
  *					"prints": what stands in it (notion_match.h),
  *					"next": and what an edit may have brought,
  *					"lost": an append of that may be under way,
- *					"title": hash of its title}
+ *					"title": hash of its title, "completed": of a to-do}
  *				intent = {"op": "append", "notebook": whose page it
  *					went to, "rm": marker, "prev": old toggle,
  *					"hash", "place", "prints", "title", "compact":
@@ -168,6 +168,29 @@ append_stale(NotionJob *nj, StringInfo buf, const RmsyncItem *item)
 	appendStringInfoChar(buf, ']');
 }
 
+/*
+ * Appends whether a to-do's block is ticked, as far as we have written it:
+ * notion_poll.c must know what both sides agreed on.
+ */
+static void
+append_completed(StringInfo buf, const RmsyncItem *item)
+{
+	const RmsyncLedger *ledger = &item->ledger;
+	const char *old = ledger->metadata;
+	Jsonb *metadata = old ? rmsync_json_parse(old, strlen(old)) : NULL;
+
+	if (item->type != RMSYNC_TODO || rmsync_notion_is_heading(item))
+		return;
+	if (strcmp(ledger->content_hash, item->content_hash) == 0)
+		rmsync_json_field_bool(buf, "completed", item->src.completed);
+	else if (rmsync_json_get(metadata, "completed", NULL) != NULL &&
+			 rmsync_notion_same_id(rmsync_json_get_string(metadata,
+														  "notion_block_id", NULL),
+								   ledger->external_id))
+		rmsync_json_field_bool(buf, "completed",
+							   rmsync_json_get_bool(metadata, "completed", false));
+}
+
 void
 rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata)
 {
@@ -218,6 +241,7 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 						  : psprintf("%s_block",
 									 rmsync_notion_block_type(nj, item)));
 	append_shape(&buf, item->plan);
+	append_completed(&buf, item);
 	append_stale(nj, &buf, item);
 	appendStringInfoChar(&buf, '}');
 	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);

@@ -226,7 +226,7 @@ rmsync_notion_note_patch(NotionJob *nj, const RmsyncItem *item, const char *rm)
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "{\"%s\":{", type);
 	rmsync_json_field_raw(&buf, "rich_text", note_text(nj, item, rm));
-	if (strcmp(type, "to_do") == 0)
+	if (strcmp(type, "to_do") == 0 && rmsync_notion_says_done(nj, item))
 		rmsync_json_field_bool(&buf, "checked", item->src.completed);
 	appendStringInfoString(&buf, "}}");
 	return buf.data;

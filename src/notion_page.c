@@ -63,6 +63,10 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 	NotionDelete *entry = linitial(nj->deletes);
 	NotionPage *page = entry->page;
 
+	if (answer == NOTION_GONE &&
+		rmsync_notion_look_first(nj, page != NULL ? page->home : NULL))
+		return;
+
 	/* not there, or in the trash already, is as good */
 	nj->deletes = list_delete_first(nj->deletes);
 	nj->state = NOTION_WORK;
@@ -118,6 +122,8 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 {
 	NotionPage *page = nj->retitle;
 
+	if (answer == NOTION_GONE && rmsync_notion_look_first(nj, page->home))
+		return;
 	nj->state = NOTION_WORK;
 	if (answer == NOTION_DONE)
 	{
@@ -127,6 +133,8 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 			rmsync_notion_page_meta(nj, page->item);
 		}
 		rmsync_notion_mark_synced(nj, page->item);
+		if (page->item->type == RMSYNC_TODO && page->item != nj->heading)
+			rmsync_notion_page_meta(nj, page->item);
 		page->action = NOTION_PLAN_DECIDED;
 		rmsync_notion_changed(nj, page->item);
 	}

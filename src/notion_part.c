@@ -41,15 +41,27 @@ rmsync_notion_part_id(NotionJob *nj, int part)
 	return part < nj->nparts ? nj->parts[part].id : NULL;
 }
 
-bool
-rmsync_notion_is_part(NotionJob *nj, const char *id)
+static int
+find_part(NotionJob *nj, const char *id)
 {
 	for (int i = 0; i < nj->nparts; i++)
 	{
 		if (rmsync_notion_same_id(rmsync_notion_part_id(nj, i), id))
-			return true;
+			return i;
 	}
-	return false;
+	return -1;
+}
+
+bool
+rmsync_notion_is_part(NotionJob *nj, const char *id)
+{
+	return find_part(nj, id) >= 0;
+}
+
+int
+rmsync_notion_part_of(NotionJob *nj, const char *id)
+{
+	return Max(find_part(nj, id), 0);
 }
 
 /* An empty entry at the end. */

@@ -13,12 +13,16 @@
  *
  * CHECK, CHECK_SOURCE: is the page gone?  Only if the database itself is
  * still there is the page created anew; a database that is gone or unshared
- * holds the lane.
+ * holds the lane.  If the user wants no page made anew, the notebook is parked:
+ * its items wait, and its page is looked at now and then.  Then nothing may be
+ * concluded from a block that is gone before its page was seen, because with
+ * the page it may come back.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
@@ -26,6 +30,9 @@
 /* Times an append must be absent before it is sent again. */
 #define ABSENT_LOOKS 2
 #define VANISHING_DELAY_MS 60000
+
+/* How often a page is looked at that was lost and may come back. */
+#define PARKED_DELAY_MS (3600 * 1000)
 
 /* No page of ours has so many; a list that never ends must end. */
 #define MAX_CHILDREN 200000
@@ -55,7 +62,7 @@ read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
 	int n = rmsync_json_array_length(texts);
 
 	/* readers write paragraphs, too: ours begin with a link in bold */
-	if (n > 0 && strcmp(type, "paragraph") == 0)
+	if (type != NULL && n > 0 && strcmp(type, "paragraph") == 0)
 	{
 		Jsonb *style =
 			rmsync_json_get(rmsync_json_element(texts, 0), "annotations", NULL);
@@ -402,29 +409,86 @@ list_response(NotionJob *nj, NotionAnswer answer)
 
 /* ---- CHECK, CHECK_SOURCE ---- */
 
-static void
-check_response(NotionJob *nj, NotionAnswer answer)
+bool
+rmsync_notion_look_first(NotionJob *nj, const char *home)
 {
-	int checked = nj->checking;
+	int part = rmsync_notion_part_of(nj, home);
 
-	nj->checking = 0;
-	if (answer != NOTION_DONE ||
-		rmsync_json_get_bool(nj->reply, "in_trash", false))
+	if (nj->parts[part].seen || nj->created || !nj->notebook->present ||
+		nj->notebook->ledger.external_id == NULL)
+		return false;
+	nj->looking = true;
+	nj->checking = nj->parts[0].seen ? part : 0;
+	nj->suspect = nj->parts[0].seen ? 0 : part;
+	nj->state = NOTION_CHECK;
+	return true;
+}
+
+/* The user wants to decide: says which notebook it is, and what to do. */
+static void
+park(NotionJob *nj)
+{
+	const char *title = nj->notebook->src.title;
+
+	if (title == NULL)
+		title = "";
+	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
+					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
+								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
+								pg_encoding_mbcliplen(PG_UTF8, title,
+													  strlen(title), 200),
+								title));
+}
+
+/* The page is not there, though its database is. */
+static void
+page_lost(NotionJob *nj)
+{
+	nj->source_seen = false;
+	if (nj->config.stop_if_lost)
 	{
-		nj->suspect = 0;
-		nj->state = NOTION_CHECK_SOURCE;
-		if (checked > 0)
-		{
-			/* and the others? */
-			rmsync_notion_part_lost(nj, checked);
-			rmsync_notion_list_start(nj);
-		}
+		park(nj);
+		return;
 	}
-	else if (nj->suspect > 0)
+
+	/* the user has thrown the page away; what the source has comes back */
+	nj->losses++;
+	nj->lost_id = nj->notebook->ledger.external_id;
+	rmsync_notion_forget_all(nj);
+	nj->state = NOTION_NOTEBOOK;
+}
+
+/* What stood in a part is gone, and the part with it. */
+static void
+part_lost(NotionJob *nj, int part)
+{
+	nj->looking = false;
+	if (nj->config.stop_if_lost)
+	{
+		park(nj);
+		return;
+	}
+	rmsync_notion_part_lost(nj, part);
+	rmsync_notion_list_start(nj); /* and the others? */
+}
+
+/* The page asked for is there. */
+static void
+page_seen(NotionJob *nj, int checked)
+{
+	nj->parts[checked].seen = true;
+	nj->source_seen = false;
+	if (nj->suspect > 0)
 	{
 		/* the notebook's page is there; what of the part? */
 		nj->checking = nj->suspect;
 		nj->suspect = 0;
+	}
+	else if (nj->looking)
+	{
+		/* only the block is gone */
+		nj->looking = false;
+		nj->state = NOTION_WORK;
 	}
 	else if (!nj->relisted)
 	{
@@ -438,6 +502,27 @@ check_response(NotionJob *nj, NotionAnswer answer)
 }
 
 static void
+check_response(NotionJob *nj, NotionAnswer answer)
+{
+	int checked = nj->checking;
+
+	nj->checking = 0;
+	if (answer == NOTION_DONE &&
+		!rmsync_json_get_bool(nj->reply, "in_trash", false))
+	{
+		page_seen(nj, checked);
+		return;
+	}
+	nj->suspect = 0;
+	if (checked > 0)
+		part_lost(nj, checked);
+	else if (nj->source_seen)
+		page_lost(nj);
+	else
+		nj->state = NOTION_CHECK_SOURCE;
+}
+
+static void
 check_source_response(NotionJob *nj, NotionAnswer answer)
 {
 	if (answer != NOTION_DONE ||
@@ -448,11 +533,12 @@ check_source_response(NotionJob *nj, NotionAnswer answer)
 		return;
 	}
 
-	/* the user has thrown the page away; what the source has comes back */
-	nj->losses++;
-	nj->lost_id = nj->notebook->ledger.external_id;
-	rmsync_notion_forget_all(nj);
-	nj->state = NOTION_NOTEBOOK;
+	/*
+	 * Look at the page once more: what it stood in may have been restored
+	 * between the two requests, and the page with it.
+	 */
+	nj->source_seen = true;
+	nj->state = NOTION_CHECK;
 }
 
 

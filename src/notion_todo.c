@@ -16,6 +16,8 @@
  * the item's hashes.  The ledger's metadata record what was sent:
  *	{"notion_page_id", "completed", "notebook": its name, "link_page",
  *	"link_block"}
+ * and, where ticks are read back (notion_poll.c), "ticked", "state": what the
+ * check box or the status says if that is something else than "completed".
  *
  *-------------------------------------------------------------------------
  */
@@ -73,9 +75,9 @@ option_by_name(Jsonb *options, const char *name)
 	return NULL;
 }
 
-/* Id of the first option of a group, for users who renamed the options. */
-static char *
-option_of_group(Jsonb *groups, const char *name)
+/* Ids of the options of a group, for users who renamed the options. */
+static Jsonb *
+options_of_group(Jsonb *groups, const char *name)
 {
 	for (int i = 0; i < rmsync_json_array_length(groups); i++)
 	{
@@ -83,11 +85,16 @@ option_of_group(Jsonb *groups, const char *name)
 		char *its = rmsync_json_get_string(group, "name", NULL);
 
 		if (its != NULL && pg_strcasecmp(its, name) == 0)
-			return rmsync_json_as_string(
-				rmsync_json_element(rmsync_json_get(group, "option_ids", NULL),
-									0));
+			return rmsync_json_get(group, "option_ids", NULL);
 	}
 	return NULL;
+}
+
+static char *
+option_of_group(Jsonb *groups, const char *name)
+{
+	return rmsync_json_as_string(
+		rmsync_json_element(options_of_group(groups, name), 0));
 }
 
 /*
@@ -101,11 +108,13 @@ learn_status(NotionJob *nj, Jsonb *properties)
 	Jsonb *property = NULL;
 	Jsonb *options;
 	Jsonb *groups;
+	Jsonb *complete;
 	char *type;
 	char *open;
 	char *done;
 
 	remote->status_open = remote->status_done = NULL;
+	remote->status_complete = NULL;
 	if (known != NULL)
 		property = rmsync_notion_find_property(properties, known, "status");
 	if (property == NULL)
@@ -128,6 +137,10 @@ learn_status(NotionJob *nj, Jsonb *properties)
 		return;
 	remote->status_open = rmsync_notion_keep(nj, open);
 	remote->status_done = rmsync_notion_keep(nj, done);
+	complete = options_of_group(groups, "Complete");
+	if (complete != NULL)
+		remote->status_complete =
+			rmsync_notion_keep(nj, rmsync_json_text(complete));
 }
 
 static bool
@@ -226,9 +239,11 @@ todo_properties(NotionJob *nj, StringInfo buf)
 
 	rmsync_notion_text_property(nj, buf, NOTION_TITLE,
 								named ? src->text : NO_TEXT);
-	rmsync_notion_raw_property(nj, buf, NOTION_TODO_COMPLETED,
-							   src->completed ? "true" : "false");
-	if (completion_changed(nj))
+	if (rmsync_notion_says_done(nj, item))
+		rmsync_notion_raw_property(nj, buf, NOTION_TODO_COMPLETED,
+								   src->completed ? "true" : "false");
+	if (completion_changed(nj) ||
+		(nj->config.two_way && rmsync_notion_says_done(nj, item)))
 	{
 		if (rmsync_notion_property(nj, buf, NOTION_TODO_STATUS))
 		{
@@ -262,8 +277,19 @@ static void
 todo_metadata(NotionJob *nj, StringInfo buf)
 {
 	const RmsyncSource *src = &nj->notebook->src;
+	static const char *const said[] = { "ticked", "state" };
+	const char *old = nj->notebook->ledger.metadata;
+	Jsonb *metadata = old ? rmsync_json_parse(old, strlen(old)) : NULL;
 
 	rmsync_json_field_bool(buf, "completed", src->completed);
+	for (int i = 0; i < lengthof(said); i++)
+	{
+		/* nothing was written over it */
+		if (!nj->created && !rmsync_notion_says_done(nj, nj->notebook) &&
+			rmsync_json_get(metadata, said[i], NULL) != NULL)
+			rmsync_json_field_bool(buf, said[i],
+								   rmsync_json_get_bool(metadata, said[i], false));
+	}
 	rmsync_json_field(buf, "notebook", src->notebook_title);
 	rmsync_json_field(buf, "link_page", src->link_page);
 	rmsync_json_field(buf, "link_block", src->link_block);
@@ -303,7 +329,7 @@ const NotionKind rmsync_notion_todos = {
 	.marker = "todo",
 	.config_keys = rmsync_notion_todos_config_keys,
 	.config_hint =
-		"Fields are api_token, database_id, data_source_id, use_status_property, requests_per_minute and app_url.",
+		"Fields are api_token, database_id, data_source_id, use_status_property, two_way, requests_per_minute and app_url.",
 	.roles = roles,
 	.nroles = NOTION_TODO_ROLES,
 	.properties = todo_properties,

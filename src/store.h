@@ -66,13 +66,20 @@ extern void rmsync_store_reconcile(MemoryContext cxt, RmsyncLaneList *lanes);
 /* Makes rows whose time has come ready; lists their lanes. */
 extern void rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes);
 
+/*
+ * Queues a look at the targets of lanes whose time has come; lists them.
+ * "every_s": seconds between two looks.
+ */
+extern void rmsync_store_polls(MemoryContext cxt, int every_s,
+							   RmsyncLaneList *lanes);
+
 /* Every lane that has ready rows (one index probe per lane). */
 extern void rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /* Fails what an unreachable lane could not deliver within "max_age" seconds. */
 extern int	rmsync_store_give_up(int max_age);
 
-/* Earliest run_at of a waiting row; 0 = none. */
+/* Earliest run_at of a waiting row, or look at a target; 0 = none. */
 extern TimestampTz rmsync_store_next_due(void);
 
 typedef struct RmsyncQueueRow
@@ -88,7 +95,6 @@ typedef struct RmsyncQueueRow
 	bool		forced;
 	TimestampTz created_at;
 	int			suspect;		/* 0 = no, 1 = its job runs alone, 2 = it does */
-	int64		series;			/* see RmsyncItem */
 } RmsyncQueueRow;
 
 /*
@@ -210,8 +216,23 @@ extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
 extern int64 rmsync_store_links(const RmsyncLaneInfo *lane,
 								const char **page_ids, int n);
 
+/*
+ * Merges what a target has read back with the host's to-dos; "report" as
+ * rmsync.take_remote() has it.
+ */
+extern void rmsync_store_take_remote(const RmsyncLaneInfo *lane,
+									 const char *report, int every_s);
+
 extern void rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 								const char *message, const RmsyncItem *item);
+
+/*
+ * The same about an item, unless it was told since the item was last brought
+ * up to date; true if it was told now.
+ */
+extern bool rmsync_store_notify_once(const RmsyncLaneInfo *lane,
+									 const char *kind, const char *message,
+									 const RmsyncItem *item);
 
 /* Makes the log's partitions of today and tomorrow, drops old ones. */
 extern void rmsync_store_log_partitions(int retention_days);
@@ -272,7 +293,7 @@ extern char *rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
 extern char *rmsync_store_connect(int64 user_id, const char *target_name,
 								  const char *token, int item_types,
 								  char granularity, bool new_destination,
-								  bool backup);
+								  bool backup, bool two_way);
 
 /*
  * Puts the backup credential in the place of the active one, if that is still
@@ -352,5 +373,54 @@ extern void rmsync_store_trim_webhooks(void);
 /* Session-level lock on a grant: one process at a time renews its tokens. */
 extern bool rmsync_store_oauth_lock(int64 user_id, const char *grant_id);
 extern void rmsync_store_oauth_unlock(int64 user_id, const char *grant_id);
+
+/* ---- store_probe.c ---- */
+
+/* The lane of a user (0 = the session's) and target, or an error. */
+extern int64 rmsync_store_lane_of(int64 user_id, const char *target_name);
+
+/* A lane of the user at Notion, that of "preferred" first, or an error. */
+extern int64 rmsync_store_notion_lane(int64 user_id, const char *preferred);
+
+/* The lanes were made in this database, attached or not. */
+extern bool rmsync_store_instance_matches(void);
+
+/*
+ * Replaces what a user's token can see; see rmsync.store_notion_objects.
+ * Returns counts as JSON text.
+ */
+extern char *rmsync_store_notion_objects(MemoryContext cxt, int64 user_id,
+										 const char *objects);
+
+/*
+ * The intent to make a database: a JSON array of ids that were there before,
+ * NULL if there is none.  With "set", it is written instead, and NULL returned.
+ */
+extern char *rmsync_store_notion_intent(MemoryContext cxt, int64 user_id,
+										const char *target_name,
+										const char *parent_id,
+										const char *title, const char *set);
+
+/* It was not made, or (with its id) it was: the intent goes. */
+extern void rmsync_store_notion_forget(int64 user_id, const char *target_name,
+									   const char *parent_id,
+									   const char *title);
+extern void rmsync_store_notion_made(int64 user_id, const char *target_name,
+									 const char *parent_id, const char *title,
+									 const char *id);
+
+/*
+ * What rmsync_sync() waits for, as JSON text: queued with the arguments of that
+ * procedure, its result left out; is there a reason to wait any longer; and
+ * what became of it.
+ */
+#define RMSYNC_SYNC_ARGS 7
+extern char *rmsync_store_sync_begin(MemoryContext cxt,
+									 const NullableDatum *args);
+extern bool rmsync_store_sync_waits(const char *job);
+extern char *rmsync_store_sync_result(MemoryContext cxt, const char *job);
+
+/* The user's lane of another target uses this one's OAuth tokens, if any. */
+extern void rmsync_store_share_grant(int64 lane_id, const char *target_name);
 
 #endif							/* RMSYNC_STORE_H */

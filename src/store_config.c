@@ -220,20 +220,20 @@ rmsync_store_lane_token(MemoryContext cxt, int64 user_id, const char *target_nam
 char *
 rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 					 int item_types, char granularity, bool new_destination,
-					 bool backup)
+					 bool backup, bool two_way)
 {
 	static RmsyncPlan plan = {
 		"SELECT rmsync.store_connection(rmsync.effective_user($1), $2, $3,"
-		" $4, $5, $6, $7)",
-		7,
-		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID }
+		" $4, $5, $6, $7, $8)",
+		8,
+		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID, BOOLOID }
 	};
 	static RmsyncPlan show = { "SELECT rmsync.integration_json(c)::text"
 							   " FROM rmsync.integration_configs c WHERE c.id = $1",
 							   1,
 							   { INT8OID } };
 	MemoryContext cxt = CurrentMemoryContext;
-	Datum values[7];
+	Datum values[8];
 
 	values[0] = Int64GetDatum(user_id);
 	values[1] = CStringGetTextDatum(target_name);
@@ -242,6 +242,7 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 	values[4] = CharGetDatum(granularity);
 	values[5] = BoolGetDatum(new_destination);
 	values[6] = BoolGetDatum(backup);
+	values[7] = BoolGetDatum(two_way);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	values[0] = Int64GetDatum(rmsync_spi_int64(0, 1, 0));
 	rmsync_plan_run(&show, values, NULL, SPI_OK_SELECT);

@@ -317,6 +317,29 @@ load_notebooks(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	}
 }
 
+/* Looks at the target: there is at most one. */
+static void
+load_polls(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
+		   int nitems)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.poll_input($1, $2)::text",
+							   2,
+							   { INT8OID, BOOLOID } };
+	Datum values[2];
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i]->type != RMSYNC_POLL)
+			continue;
+		values[0] = Int64GetDatum(lane->lane_id);
+		values[1] = BoolGetDatum(items[i]->forced);
+		if (rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) == 0)
+			continue;
+		items[i]->src.text = rmsync_spi_text(ITEM_CXT(cxt, items[i]), 0, 1);
+		items[i]->present = items[i]->ready = true;
+	}
+}
+
 static void
 copy_hash(char *dst, uint64 row, int col)
 {
@@ -401,6 +424,7 @@ rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
 		if (items[i]->present)
 			rmsync_item_hashes(items[i]);
 	}
+	load_polls(cxt, lane, items, nitems);
 }
 
 void

@@ -222,6 +222,17 @@ rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes)
 }
 
 void
+rmsync_store_polls(MemoryContext cxt, int every_s, RmsyncLaneList *lanes)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.polls_due($1)", 1, { INT4OID } };
+	Datum values[1];
+
+	values[0] = Int32GetDatum(every_s);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	lane_list(cxt, 1, lanes);
+}
+
+void
 rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
 {
 	/* A loose index scan: one probe per lane, not one row per item. */
@@ -253,8 +264,14 @@ TimestampTz
 rmsync_store_next_due(void)
 {
 	static RmsyncPlan plan = {
-		"SELECT run_at FROM rmsync.sync_queue WHERE status = 'pending'"
-		" AND run_at IS NOT NULL ORDER BY run_at LIMIT 1",
+		"SELECT LEAST((SELECT run_at FROM rmsync.sync_queue"
+		" WHERE status = 'pending' AND run_at IS NOT NULL"
+		" ORDER BY run_at LIMIT 1),"
+		/* rmsync.polls_due() passes over lanes that somebody has locked */
+		" (SELECT GREATEST(poll_at, pg_catalog.now() + interval '100 ms')"
+		" FROM rmsync.integration_configs WHERE two_way"
+		" AND is_enabled AND state = 'active' AND poll_at IS NOT NULL"
+		" ORDER BY poll_at LIMIT 1))",
 		0,
 		{ 0 }
 	};
@@ -268,7 +285,10 @@ rmsync_store_next_due(void)
 static bool
 read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 {
-	int code = rmsync_item_type_parse(rmsync_spi_text(cxt, i, 2));
+	char *name = rmsync_spi_text(cxt, i, 2);
+	int code = strcmp(name, rmsync_item_type_name(RMSYNC_POLL)) == 0
+				   ? RMSYNC_POLL
+				   : rmsync_item_type_parse(name);
 
 	row->queue_id = rmsync_spi_int64(i, 1, 0);
 	if (code < 0)
@@ -283,7 +303,6 @@ read_row(MemoryContext cxt, uint64 i, RmsyncQueueRow *row)
 	row->forced = rmsync_spi_bool(i, 9);
 	row->created_at = (TimestampTz) rmsync_spi_int64(i, 10, 0);
 	row->suspect = rmsync_spi_int(i, 11, 0);
-	row->series = rmsync_spi_int64(i, 12, 0);
 	return true;
 }
 
@@ -306,8 +325,7 @@ refuse_row(int64 queue_id)
 /* ORDER BY must say q.priority: the bare name is the column of the result. */
 #define ROW_COLUMNS \
 	"q.id, q.item_type, q.item_id, q.notebook_uuid, q.version, q.seq," \
-	" q.priority::int, q.attempt, q.forced, q.created_at, q.suspect::int," \
-	" q.series"
+	" q.priority::int, q.attempt, q.forced, q.created_at, q.suspect::int"
 
 /* Reads all rows; false if one had to be refused: then ask again. */
 static bool

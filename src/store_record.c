@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * store_record.c
- *	  SQL of the notifications, of lost pages and of the log's partitions.
+ *	  SQL of the notifications, of lost pages, of what was read back and of
+ *	  the log's partitions.
  *
  * Called by the engine inside its short transactions.
  *
@@ -102,6 +103,22 @@ rmsync_store_links(const RmsyncLaneInfo *lane, const char **page_ids, int n)
 }
 
 void
+rmsync_store_take_remote(const RmsyncLaneInfo *lane, const char *report,
+						 int every_s)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.take_remote($1, $2, $3::jsonb, $4)",
+							   4,
+							   { INT8OID, INT4OID, TEXTOID, INT4OID } };
+	Datum values[4];
+
+	values[0] = Int64GetDatum(lane->lane_id);
+	values[1] = Int32GetDatum(lane->config_epoch);
+	values[2] = CStringGetTextDatum(report);
+	values[3] = Int32GetDatum(every_s);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+}
+
+void
 rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 					const char *message, const RmsyncItem *item)
 {
@@ -124,6 +141,37 @@ rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 	text_param(values, nulls, 5, item ? item->id : NULL);
 	values[6] = Int64GetDatum(lane->lane_id);
 	rmsync_plan_run(&plan, values, nulls, SPI_OK_INSERT);
+}
+
+bool
+rmsync_store_notify_once(const RmsyncLaneInfo *lane, const char *kind,
+						 const char *message, const RmsyncItem *item)
+{
+	static RmsyncPlan plan = {
+		"INSERT INTO rmsync.notifications (user_id, target_name, kind,"
+		" message, item_type, item_id)"
+		" SELECT $1, $2, $3, $4, $5, $6"
+		" FROM rmsync.integration_configs c WHERE c.id = $7"
+		" AND NOT EXISTS (SELECT FROM rmsync.notifications n"
+		"  WHERE n.user_id = $1 AND n.target_name = $2 AND n.kind = $3"
+		"  AND n.item_type = $5 AND n.item_id = $6"
+		"  AND n.created_at > coalesce((SELECT r.synced_at"
+		"   FROM rmsync.sync_records r WHERE r.user_id = $1"
+		"   AND r.target_name = $2 AND r.item_type = $5 AND r.item_id = $6),"
+		"   '-infinity'))",
+		7,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
+	};
+	Datum values[7];
+
+	values[0] = Int64GetDatum(lane->user_id);
+	values[1] = CStringGetTextDatum(lane->target_name);
+	values[2] = CStringGetTextDatum(kind);
+	values[3] = CStringGetTextDatum(message);
+	values[4] = CStringGetTextDatum(rmsync_item_type_name(item->type));
+	values[5] = CStringGetTextDatum(item->id);
+	values[6] = Int64GetDatum(lane->lane_id);
+	return rmsync_plan_run(&plan, values, NULL, SPI_OK_INSERT) > 0;
 }
 
 void

@@ -27,6 +27,7 @@
 #include "http.h"
 #include "item.h"
 #include "target_oauth.h"
+#include "target_probe.h"
 
 typedef enum RmsyncStep
 {
@@ -78,6 +79,12 @@ typedef struct RmsyncTarget
 	int			(*wanted_types) (Jsonb *config);
 
 	/*
+	 * MAY be NULL.  Does this configuration ask that ticks at the target be
+	 * taken over by the host?  Then the target gets items of type RMSYNC_POLL.
+	 */
+	bool		(*two_way) (Jsonb *config);
+
+	/*
 	 * MAY be NULL.  What the service counts requests by: the credential in
 	 * this configuration, palloc'd; a secret.  Lanes of all targets of a
 	 * service that have the same share its limit.
@@ -101,6 +108,12 @@ typedef struct RmsyncTarget
 	 * an item's notebook.
 	 */
 	bool		(*outdated) (const RmsyncItem *item);
+
+	/*
+	 * MAY be NULL.  Begins the questions, harmless ones, that show whether a
+	 * connection works; see target_probe.h.
+	 */
+	void		(*test) (RmsyncProbe *probe);
 
 	/*
 	 * MAY be NULL.  Body of the answer a service would give to this request if

@@ -23,6 +23,7 @@
 
 #include "utils/memutils.h"
 
+#include "notion_probe.h"
 #include "target_notion.h"
 
 typedef struct StateHandler
@@ -39,6 +40,8 @@ static const StateHandler resolve = { rmsync_notion_resolve_next,
 									  rmsync_notion_resolve_response };
 static const StateHandler parts = { rmsync_notion_part_next,
 									rmsync_notion_part_response };
+static const StateHandler poll = { rmsync_notion_poll_next,
+								   rmsync_notion_poll_response };
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
 static const StateHandler edit = { rmsync_notion_edit_next,
@@ -73,7 +76,8 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DEEP] = &pages,
 	[NOTION_DEEP_APPEND] = &pages,
 	[NOTION_EDIT_LIST] = &edit,
-	[NOTION_EDIT] = &edit
+	[NOTION_EDIT] = &edit,
+	[NOTION_POLL] = &poll
 };
 /* clang-format on */
 
@@ -107,7 +111,13 @@ rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind)
 	MemoryContextRegisterResetCallback(job->cxt, wipe);
 
 	why = rmsync_notion_read_config(kind, job->lane->config, &nj->config, NULL);
-	rmsync_notion_load(nj);
+	if (why == NULL && nj->config.undecided && nj->config.data_source_id == NULL)
+		why =
+			"No Notion database is chosen yet; name one in rmsync_connect(), or make one with rmsync_notion_create_database().";
+	if (rmsync_job_is_poll(job))
+		rmsync_notion_poll_begin(nj);
+	else
+		rmsync_notion_load(nj);
 	if (why != NULL)
 	{
 		rmsync_notion_stop(nj, RMSYNC_FAIL_HELD, 0, "invalid_config", why);
@@ -115,7 +125,10 @@ rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind)
 	}
 	rmsync_notion_remote_load(nj);
 
-	if (rmsync_notion_idle(nj))
+	if (nj->poll != NULL)
+		nj->state = nj->remote.complete ? NOTION_POLL
+										: rmsync_notion_discover_start(nj);
+	else if (rmsync_notion_idle(nj))
 		nj->state = NOTION_FINISH;
 	else if (!nj->notebook->present || nj->remote.complete)
 		nj->state = NOTION_NOTEBOOK;
@@ -250,6 +263,12 @@ notebooks_begin(RmsyncJob *job)
 	rmsync_notion_begin(job, &rmsync_notion_notebooks);
 }
 
+static bool
+notebooks_two_way(Jsonb *config)
+{
+	return rmsync_notion_two_way(&rmsync_notion_notebooks, config);
+}
+
 static char *
 notebooks_check_config(Jsonb *config, char **hint)
 {
@@ -278,8 +297,10 @@ const RmsyncTarget rmsync_target_notion = {
 	.config_schema = rmsync_notion_config_schema,
 	.check_config = notebooks_check_config,
 	.wanted_types = rmsync_notion_wanted_types,
+	.two_way = notebooks_two_way,
 	.learns = true,
 	.linked_to = true,
+	.test = rmsync_notion_test,
 	.imagine = rmsync_notion_imagine,
 	.begin = notebooks_begin,
 	.next = rmsync_notion_next,

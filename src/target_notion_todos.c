@@ -13,12 +13,19 @@
  */
 #include "postgres.h"
 
+#include "notion_probe.h"
 #include "target_notion.h"
 
 static void
 todos_begin(RmsyncJob *job)
 {
 	rmsync_notion_begin(job, &rmsync_notion_todos);
+}
+
+static bool
+todos_two_way(Jsonb *config)
+{
+	return rmsync_notion_two_way(&rmsync_notion_todos, config);
 }
 
 static char *
@@ -41,7 +48,9 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.learns = true,
 	.config_schema = rmsync_notion_todos_config_schema,
 	.check_config = todos_check_config,
+	.two_way = todos_two_way,
 	.outdated = rmsync_notion_todo_outdated,
+	.test = rmsync_notion_todos_test,
 	.imagine = rmsync_notion_imagine,
 	.begin = todos_begin,
 	.next = rmsync_notion_next,

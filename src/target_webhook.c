@@ -204,9 +204,7 @@ doubtful_event(const RmsyncItem *item, const char *digest, char **same)
  * long as the event may have to be sent again, and must change with every
  * other event.  It depends on what is said; on the queue row, which is the
  * same until the item is delivered (its version is not: an item can be queued
- * again for reasons of its notebook); and on the event before.  A worker that
- * ends leaves no note of what it had sent: an A that was changed to B and back
- * is told from the A before by the row's series.
+ * again for reasons of its notebook); and on the event before.
  */
 static void
 event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
@@ -218,12 +216,10 @@ event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
 	char *same;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf,
-					 INT64_FORMAT "|%d|%s|%s|%s|%s|%d|" INT64_FORMAT
-								  "|" INT64_FORMAT,
+	appendStringInfo(&buf, INT64_FORMAT "|%d|%s|%s|%s|%s|%d|" INT64_FORMAT,
 					 job->lane->user_id, (int) item->type, item->id, wj->op,
 					 item->content_hash, item->placement_hash,
-					 job->lane->config_epoch, item->seq, item->series);
+					 job->lane->config_epoch, item->seq);
 	rmsync_sha256_hex(buf.data, buf.len, digest);
 	before = doubtful_event(item, digest, &same);
 	if (same != NULL)
@@ -246,8 +242,9 @@ event_id(const RmsyncJob *job, const RmsyncItem *item, WebhookJob *wj)
 /*
  * "v1,<base64>" for every secret, separated by blanks.
  */
-static char *
-signatures(const WebhookConfig *config, const char *data, size_t len)
+char *
+rmsync_webhook_signatures(const WebhookConfig *config, const char *data,
+						  size_t len)
 {
 	StringInfoData buf;
 
@@ -267,6 +264,28 @@ signatures(const WebhookConfig *config, const char *data, size_t len)
 	return buf.data;
 }
 
+void
+rmsync_webhook_request(const WebhookConfig *config, const char *id,
+					   const char *seconds, const StringInfo buf, int prefix,
+					   RmsyncHttpRequest *request)
+{
+	request->method = "POST";
+	request->url = config->url;
+	request->body = buf->data + prefix;
+	request->body_len = buf->len - prefix;
+	request->repeatable = true; /* webhook-id makes it so */
+	request->timeout_ms = TIMEOUT_MS;
+	request->max_response = MAX_RESPONSE;
+	rmsync_http_header(request, "Content-Type", "application/json");
+	rmsync_http_header(request, "webhook-id", id);
+	rmsync_http_header(request, "webhook-timestamp", seconds);
+	rmsync_http_header(request, "webhook-signature",
+					   rmsync_webhook_signatures(config, buf->data, buf->len));
+	for (int i = 0; i < config->ncustom; i++)
+		rmsync_http_header(request, config->custom[i].name,
+						   config->custom[i].value);
+}
+
 /*
  * Fills the request.  Signed is "id.timestamp.body": the body is rendered
  * right behind the first two, so that the megabytes are not copied.  Returns
@@ -277,11 +296,9 @@ build_request(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item,
 			  RmsyncHttpRequest *request)
 {
 	StringInfoData buf;
-	char now[32];
+	char *now = psprintf(INT64_FORMAT,
+						 (int64) timestamptz_to_time_t(GetCurrentTimestamp()));
 	int prefix;
-
-	snprintf(now, sizeof(now), INT64_FORMAT,
-			 (int64) timestamptz_to_time_t(GetCurrentTimestamp()));
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s.%s.", wj->id, now);
@@ -291,34 +308,19 @@ build_request(RmsyncJob *job, WebhookJob *wj, RmsyncItem *item,
 		return false;
 
 	memset(request, 0, sizeof(*request));
-	request->method = "POST";
-	request->url = wj->config.url;
-	request->body = buf.data + prefix;
-	request->body_len = buf.len - prefix;
-	request->repeatable = true; /* webhook-id makes it so */
-	request->timeout_ms = TIMEOUT_MS;
-	request->max_response = MAX_RESPONSE;
-	rmsync_http_header(request, "Content-Type", "application/json");
-	rmsync_http_header(request, "webhook-id", wj->id);
-	rmsync_http_header(request, "webhook-timestamp", pstrdup(now));
-	rmsync_http_header(request, "webhook-signature",
-					   signatures(&wj->config, buf.data, buf.len));
-	for (int i = 0; i < wj->config.ncustom; i++)
-		rmsync_http_header(request, wj->config.custom[i].name,
-						   wj->config.custom[i].value);
+	rmsync_webhook_request(&wj->config, wj->id, now, &buf, prefix, request);
 	return true;
 }
 
 
 /* ---- the job ---- */
 
-/* The secrets do not outlive the job. */
-static void
-wipe_secrets(void *arg)
+void
+rmsync_webhook_wipe(void *arg)
 {
-	WebhookJob *wj = arg;
+	WebhookConfig *config = arg;
 
-	explicit_bzero(wj->config.secrets, sizeof(wj->config.secrets));
+	explicit_bzero(config->secrets, sizeof(config->secrets));
 }
 
 /* True if the ledger says that this endpoint got the item once. */
@@ -378,8 +380,8 @@ webhook_begin(RmsyncJob *job)
 
 	Assert(job->nitems == 1);
 	job->state = wj;
-	wipe->func = wipe_secrets;
-	wipe->arg = wj;
+	wipe->func = rmsync_webhook_wipe;
+	wipe->arg = &wj->config;
 	MemoryContextRegisterResetCallback(job->cxt, wipe);
 
 	why = rmsync_webhook_read_config(job->lane->config, &wj->config, NULL);
@@ -573,6 +575,7 @@ const RmsyncTarget rmsync_target_webhook = {
 	.check_config = rmsync_webhook_check_config,
 	.wanted_types = rmsync_webhook_wanted_types,
 	.lane_limits = rmsync_webhook_lane_limits,
+	.test = rmsync_webhook_test,
 	.begin = webhook_begin,
 	.next = webhook_next,
 	.response = webhook_response

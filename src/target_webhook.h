@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * target_webhook.h
- *	  What the two files of target 'webhook' share.
+ *	  What the files of target 'webhook' share: target_webhook.c (events),
+ *	  webhook_config.c (configuration), webhook_ping.c (test).
  *
  *-------------------------------------------------------------------------
  */
@@ -53,5 +54,24 @@ extern char *rmsync_webhook_check_config(Jsonb *json, char **hint);
 extern int	rmsync_webhook_wanted_types(Jsonb *json);
 extern void rmsync_webhook_lane_limits(Jsonb *json, const char *remote,
 									   RmsyncTargetLimits *limits);
+
+/* The header webhook-signature for "id.timestamp.body"; palloc'd. */
+extern char *rmsync_webhook_signatures(const WebhookConfig *config,
+									   const char *data, size_t len);
+
+/*
+ * Fills a request that is zeroed.  "buf" holds
+ * "id.seconds." and, from "prefix" on, the body; it and the strings must live
+ * as long as the request.
+ */
+extern void rmsync_webhook_request(const WebhookConfig *config, const char *id,
+								   const char *seconds, const StringInfo buf,
+								   int prefix, RmsyncHttpRequest *request);
+
+/* For a memory context's reset callback: secrets do not outlive their use. */
+extern void rmsync_webhook_wipe(void *arg);
+
+/* The vtable's "test". */
+extern void rmsync_webhook_test(RmsyncProbe *probe);
 
 #endif							/* RMSYNC_TARGET_WEBHOOK_H */

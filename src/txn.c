@@ -18,6 +18,7 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "pgstat.h"
 #include "txn.h"
 #include "utils/backend_status.h"
@@ -29,6 +30,11 @@ static bool in_foreground = false;
 static bool is_open = false;
 static MemoryContext caller_context = NULL;
 
+/* In the foreground, if set: whose rights our statements have. */
+static Oid owner_id = InvalidOid;
+static Oid caller_id;
+static int caller_sec_context;
+
 void
 rmsync_txn_set_foreground(bool foreground)
 {
@@ -36,6 +42,27 @@ rmsync_txn_set_foreground(bool foreground)
 
 	/* An error inside CALL leaves without closing; this is the fresh start. */
 	is_open = false;
+	owner_id = InvalidOid;
+}
+
+void
+rmsync_txn_set_owner(Oid owner)
+{
+	owner_id = owner;
+}
+
+/*
+ * What SECURITY DEFINER and SET search_path do for a function; a procedure that
+ * commits can have neither.  An abort undoes both by itself.
+ */
+static void
+become_owner(void)
+{
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	GetUserIdAndSecContext(&caller_id, &caller_sec_context);
+	SetUserIdAndSecContext(owner_id,
+						   caller_sec_context | SECURITY_LOCAL_USERID_CHANGE);
 }
 
 bool
@@ -51,7 +78,11 @@ rmsync_txn_begin(const char *activity)
 
 	caller_context = CurrentMemoryContext;
 	if (in_foreground)
+	{
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
+		if (OidIsValid(owner_id))
+			become_owner();
+	}
 	else
 	{
 		Assert(!IsTransactionState());
@@ -89,6 +120,8 @@ rmsync_txn_end(bool durable)
 		/* SPI_commit insists that only portals hold snapshots. */
 		PopActiveSnapshot();
 		is_open = false;
+		if (OidIsValid(owner_id))
+			SetUserIdAndSecContext(caller_id, caller_sec_context);
 		SPI_commit();
 		SPI_finish();
 	}

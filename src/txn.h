@@ -14,6 +14,13 @@
 
 /* In CALL rmsync_run(): the procedure's own non-atomic SPI connection. */
 extern void rmsync_txn_set_foreground(bool foreground);
+
+/*
+ * In a procedure that its callers need no more than EXECUTE for: between begin
+ * and end, the session has the rights of this role and a safe search path.
+ * Cleared by rmsync_txn_set_foreground.
+ */
+extern void rmsync_txn_set_owner(Oid owner);
 extern void rmsync_txn_begin(const char *activity);
 
 /* "durable": wait for the WAL flush (intents); else asynchronous commit. */

@@ -302,7 +302,8 @@ run_tap()
 	export TEMP_CONFIG=$stage/tap.conf PG_REGRESS=$pgxs_src/test/regress/pg_regress
 	export PGPORT=65432 PATH=$bindir:$PATH
 	for name in $selected; do
-		while [ "$(jobs -rp | wc -l)" -ge "$stage_jobs" ]; do
+		# They wait more than they compute.
+		while [ "$(jobs -rp | wc -l)" -gt "$stage_jobs" ]; do
 			wait -n
 		done
 		run_tap_file "$name" &

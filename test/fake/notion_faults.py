@@ -210,8 +210,7 @@ def refusal(rule, settings, now):
     if rule.fault == "529":
         return ApiError(529, "service_overload",
                         "Notion is overloaded. Please try again later.",
-                        {"retry_after": str(rule.retry_after)},
-                        {"Retry-After": str(rule.retry_after)})
+                        *waiting({}, rule.retry_after))
     if rule.fault == "403_block_limit":
         return ApiError(403, "restricted_resource",
                         "This workspace has reached its block limit.",
@@ -224,9 +223,16 @@ def too_many(reason, retry_after):
                     "You have been rate limited. Please try again in a few "
                     "minutes." if reason != "public_api_request_blocked" else
                     "This request has been blocked.",
-                    {"rate_limit_reason": reason,
-                     "retry_after": str(retry_after)},
-                    {"Retry-After": str(retry_after)})
+                    *waiting({"rate_limit_reason": reason}, retry_after))
+
+
+def waiting(data, retry_after):
+    """additional_data and headers; None is an answer that does not say how
+    long, any text is sent as it is."""
+    if retry_after is None:
+        return data, {}
+    text = str(retry_after)
+    return {**data, "retry_after": text}, {"Retry-After": text}
 
 
 def saved_late(call):

@@ -679,7 +679,7 @@ my %user = (
 		return unless $book;
 		$self->notion({ cmd => 'check', id => $note->{id},
 				checked => $note->{checked} ? JSON::PP::false : JSON::PP::true });
-		$book->{dirty} = 1;
+		$book->{dirty} = 1 unless $self->{two_way}{ $book->{user} };
 		return "ticks or unticks \"$note->{title}\" of $book->{name}";
 	} ],
 	rename_column => [ 1.5, sub {
@@ -991,6 +991,11 @@ sub judge
 	my @problems = ($self->quiet, $self->beliefs);
 
 	return map { "not quiet: $_" } @problems if @problems;
+
+	# a trigger reads ticks back, if that is wanted
+	$self->sql("SELECT rmsync_trigger('notion', user_id => $_)") foreach grep { $self->{two_way}{$_} } @mine;
+	@problems = $self->quiet;
+	return map { "not quiet after reading ticks: $_" } @problems if @problems;
 	$self->undo_restores;
 	$self->{unread} = { map { $_->{uuid} => 1 } grep { $_->{blank} || !defined $_->{text} }
 		  map { @{ $_->{pages} } } $self->live_books };
@@ -1034,7 +1039,7 @@ sub begin
 		dice => ($seed * 2654435761 + 12345) % 2**31,
 		log => [],
 		(map { $_ => [] } qw(books own comments trashed early)),
-		(map { $_ => {} } qw(restored off columns)),
+		(map { $_ => {} } qw(restored off columns two_way)),
 		kept => { comments => 0, blocks => 0, made => 0 } },
 	  ref $self;
 
@@ -1057,6 +1062,8 @@ sub begin
 			todos => $life->chance(70) ? 'blocks' : 'off');
 		$config{page_order} = 'newest_first' if $life->chance(25);
 		$config{split_pages} = 3 if $seed % 3 == 1;
+		$life->{two_way}{$user} = $config{two_way} = JSON::PP::true
+		  if $config{todos} eq 'blocks' && $life->chance(60);
 		$life->connect($user, %config);
 	}
 	return $life;

@@ -15,6 +15,8 @@ UNION ALL SELECT 'notification', user_id FROM rmsync.notifications
 UNION ALL SELECT 'secret', user_id FROM rmsync.webhook_secrets
 UNION ALL SELECT 'event', user_id FROM rmsync.webhook_events
 UNION ALL SELECT 'change', user_id FROM rmsync.remote_changes
+UNION ALL SELECT 'object', user_id FROM rmsync.notion_objects
+UNION ALL SELECT 'intent', user_id FROM rmsync.notion_intents
 UNION ALL SELECT 'mark', user_id FROM rmsync.sync_intake;
 -- a user with something in every table
 CREATE FUNCTION test.fill(u int, target text DEFAULT 'webhook') RETURNS void LANGUAGE plpgsql AS $$
@@ -32,6 +34,8 @@ BEGIN
 	INSERT INTO rmsync.webhook_secrets (user_id, target_name, token_encrypted) VALUES (u, target, 'x');
 	INSERT INTO rmsync.webhook_events (user_id, target_name, event_id) VALUES (u, target, 'x');
 	INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind) VALUES (u, target, 'x', 'x');
+	INSERT INTO rmsync.notion_objects (user_id, kind, id, title) VALUES (u, 'page', 'x', 'x');
+	INSERT INTO rmsync.notion_intents (user_id, target_name, parent_id, title, known) VALUES (u, target, 'x', 'x', '[]');
 	UPDATE notebooks SET visible_name = 'Renamed again' WHERE user_id = u;
 END
 $$;

@@ -3,6 +3,7 @@
 #
 # Every case has a user, and so a rate limit, of its own: all of them live side
 # by side, and a case of a hundred requests holds up no other.
+# Slow: a connection for each case.
 use strict;
 use warnings;
 use utf8;

@@ -1,5 +1,6 @@
 # What Notion allows: so many requests a minute, for all connections with one
 # token together, whichever worker they are in; and what a refusal stops.
+# Slow: keeps to a limit.
 use strict;
 use warnings;
 use utf8;

@@ -213,9 +213,10 @@ subtest 'credentials' => sub {
 
 subtest 'targets' => sub {
 	my $sql = sql_of('Notion');
-	$sql =~ s/ntn_\.\.\./ntn_test/;
+	$sql =~ s/ntn_\.\.\./ntn_test/g;
 	$sql =~ s/0123456789abcdef0123456789abcdef/$database/;
-	run_sql('Notion', $sql);
+	ok($sql =~ s/00112233445566778899aabbccddeeff/$made->[1]{page}/, 'there is a page to replace');
+	is(scalar(() = run_sql('Notion', $sql) =~ /"ok": true/g), 3, 'what is asked of Notion works');
 
 	$sql = sql_of('Webhook');
 	my $url = $hook->url('/hooks/notes');

@@ -1,0 +1,425 @@
+/*-------------------------------------------------------------------------
+ *
+ * notion_job.h
+ *	  What a job of the targets 'notion' and 'notion-todos' knows: the
+ *	  configuration, the database's columns, pages and their places, its state.
+ *
+ * Part of target_notion.h, which has the functions; nobody else includes it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef RMSYNC_NOTION_JOB_H
+#define RMSYNC_NOTION_JOB_H
+
+#include "nodes/pg_list.h"
+
+#include "json.h"
+#include "notion_blocks.h"
+#include "notion_match.h"
+#include "target.h"
+
+#define RMSYNC_NOTION_API_VERSION "2026-03-11"
+
+#define RMSYNC_NOTION_MAX_DELAYS 8
+#define RMSYNC_NOTION_RM_LEN 12 /* hex digits in a marker */
+
+/* The columns of a database of notebooks that we fill. */
+typedef enum NotionRole
+{
+	NOTION_TITLE = 0,			/* whatever its name */
+	NOTION_ID,					/* our marker, see rmsync_notion_marker */
+	NOTION_PATH,
+	NOTION_TAGS,
+	NOTION_PAGES,
+	NOTION_OPENED,
+	NOTION_MODIFIED,
+	NOTION_SYNCED,
+	NOTION_STATUS,
+	NOTION_HOST_UUID,			/* of the host's own sync; never added */
+	NOTION_ROLES
+} NotionRole;
+
+/* The same of a database of to-dos; the first two are in every database. */
+typedef enum NotionTodoRole
+{
+	NOTION_TODO_COMPLETED = NOTION_ID + 1,
+	NOTION_TODO_STATUS,			/* of type status, if there is one ... */
+	NOTION_TODO_WORKFLOW,		/* ... else this select */
+	NOTION_TODO_NOTEBOOK,
+	NOTION_TODO_UUID,
+	NOTION_TODO_PAGE,
+	NOTION_TODO_WRITTEN,
+	NOTION_TODO_CONFIDENCE,
+	NOTION_TODO_TAGS,
+	NOTION_TODO_LINK,
+	NOTION_TODO_ROLES
+} NotionTodoRole;
+
+#define NOTION_MAX_ROLES Max((int) NOTION_ROLES, (int) NOTION_TODO_ROLES)
+
+typedef struct NotionConfig
+{
+	char	   *authorization;	/* "Bearer ...", wiped with the job */
+	char	   *database_id;	/* at least one of these two */
+	char	   *data_source_id;
+	bool		undecided;		/* or neither: to be chosen later */
+	bool		newest_first;
+	bool		stop_if_lost;	/* a page that is gone is not made anew */
+	char	   *page_title;		/* "{n}" stands for the page number, "{title}"
+								 * for how its text begins */
+	const char *highlights;		/* block type, NULL = off */
+	bool		todos;			/* as blocks */
+	bool		compact;		/* a page is one block: see notion_compact.c */
+	bool		no_status;		/* to-dos: leave a status column alone */
+	bool		two_way;		/* ticks are read back */
+	char	   *base_url;		/* both without a slash at the end */
+	char	   *app_url;
+	int			delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks for
+													 * a created page */
+	int			ndelays;
+	int			append_delay;	/* ms, between looks for an append */
+	int			requests_per_minute;	/* that the plan allows; 0 = as usual */
+	int			split_pages;	/* most pages in a part; 0 = no parts */
+} NotionConfig;
+
+/* What we know of the database: lane->remote, parsed. */
+typedef struct NotionRemote
+{
+	bool		complete;		/* discovery is done for this configuration */
+	char	   *database_id;	/* as configured, NULL = none */
+	char	   *data_source_id;
+	char	   *column[NOTION_MAX_ROLES];	/* property id, NULL = not used */
+	bool		had[NOTION_MAX_ROLES];	/* was known before: a column that is
+									 * missing now was deleted by the user,
+									 * and stays deleted */
+	char	   *status_open;	/* ids of options of a status column, NULL =
+								 * not used */
+	char	   *status_done;
+	char	   *status_complete;	/* JSON array: ids of all that mean done */
+} NotionRemote;
+
+struct NotionJob;
+
+/* A column that we fill. */
+typedef struct NotionRoleInfo
+{
+	const char *key;			/* in the remote notes */
+	const char *name;			/* of the column; NULL = any of its type */
+	const char *type;
+	const char *schema;			/* to add it; NULL = never added */
+	bool		any;			/* without one of the name, any of its type */
+} NotionRoleInfo;
+
+/*
+ * What the rows of the database are.  The row of a job is the "notebook" in
+ * what follows: with notion-todos it is a to-do, and nothing stands in it.
+ */
+typedef struct NotionKind
+{
+	RmsyncItemType type;
+	const char *marker;			/* "notebook", "todo" */
+	const char *const *config_keys;
+	const char *config_hint;
+	const NotionRoleInfo *roles;
+	int			nroles;
+
+	/* Appends the members of "properties". */
+	void		(*properties) (struct NotionJob *nj, StringInfo buf);
+
+	/* MAY be NULL.  Reads the schema before columns are assigned. */
+	void		(*learn) (struct NotionJob *nj, Jsonb *properties);
+
+	/* MAY be NULL.  Is this column used?  Asked in the order of the roles. */
+	bool		(*wants) (struct NotionJob *nj, int role);
+
+	/* MAY be NULL.  Appends members to the row's metadata. */
+	void		(*metadata) (struct NotionJob *nj, StringInfo buf);
+
+	/* MAY be NULL.  See RmsyncTarget. */
+	bool		(*outdated) (const RmsyncItem *item);
+} NotionKind;
+
+/* What an answer means for the job.  See rmsync_notion_answer. */
+typedef enum NotionAnswer
+{
+	NOTION_DONE,				/* 2xx; nj->reply is its JSON */
+	NOTION_COMMITTED,			/* 503, but saved: ids in nj->reply */
+	NOTION_GONE,				/* 404, or the object is in the trash */
+	NOTION_INVALID,				/* this request can never work as it is */
+	NOTION_AGAIN,				/* not done: same request after a delay */
+	NOTION_UNKNOWN,				/* a write may have happened */
+	NOTION_STOPPED				/* not done; the job ends, the reason is set */
+} NotionAnswer;
+
+/* What is to be done with a page that is due. */
+typedef enum NotionAction
+{
+	NOTION_PLAN_NONE,			/* equal: skipped when the job ends */
+	NOTION_PLAN_WAIT,			/* no text yet */
+	NOTION_PLAN_RETITLE,		/* page: same text, other number; note: to be
+								 * changed in place */
+	NOTION_PLAN_EDIT,			/* other text: its toggle is changed in place */
+	NOTION_PLAN_WRITE,			/* new toggle; an old one goes afterwards */
+	NOTION_PLAN_REMOVE,
+	NOTION_PLAN_DECIDED			/* the item has its outcome */
+} NotionAction;
+
+/* What is recorded of a page's block; all in the job's context. */
+typedef struct NotionShape
+{
+	bool		compact;		/* a paragraph, not a toggle */
+	const char *prints;			/* of what stands in it, NULL = not known */
+	const char *title;			/* hash of its title, NULL = not known */
+} NotionShape;
+
+/*
+ * A due page, or a note: a highlight, a to-do, the heading above the to-dos.
+ * RmsyncItem.plan.
+ */
+typedef struct NotionPage
+{
+	RmsyncItem *item;
+	const char *key;			/* rmsync_notion_key */
+	NotionAction action;
+	int			slot;			/* index in nj->slots, -1 = none */
+	int			deletes;		/* entries of nj->deletes that are this page's */
+	int			cap;			/* most pages in an append with this one */
+	bool		unknown;		/* an append may have happened */
+	bool		moved;			/* its toggle is in another notebook's page */
+	bool		synced;			/* written in this job, old toggles remain */
+	char	   *former;			/* its toggle before the ledger was reset */
+	const char *home;			/* page at Notion its toggle stands in; NULL =
+								 * the notebook's */
+	char	   *partial;		/* id of a toggle that is not complete */
+	char	   *failure;		/* item error, once the partial toggle is gone */
+	NotionBlock *toggle;		/* in the append under way */
+	char	   *rm;				/* marker of that append, permanent */
+	NotionShape shape;			/* of its block as it is ... */
+	NotionShape sending;		/* ... and will be, when it is written */
+	const char *next;			/* prints an edit may have brought already:
+								 * "shape" is in doubt; NULL = it is not */
+	bool		lost;			/* an append of that edit may be under way */
+	int			edit;			/* in place: 0 = not decided, 1 yes, -1 no */
+} NotionPage;
+
+/* A live page or note of the notebook, in the order the reader shall see. */
+typedef struct NotionSlot
+{
+	const char *key;
+	RmsyncSibling *sibling;		/* NULL = due page unknown to the engine's
+								 * list: it stands at the end */
+	NotionPage *page;			/* NULL = not due */
+	char	   *block_id;		/* its toggle, NULL = not at the target */
+	int			part;			/* where it stands, if it is in the order */
+	bool		kept;			/* the toggle stands where it should */
+	bool		stray;			/* it does not, and may: see notion_adopt.c */
+} NotionSlot;
+
+/* A block to be deleted.  Missing already is as good. */
+typedef struct NotionDelete
+{
+	char	   *block_id;
+	NotionPage *page;			/* NULL = nobody waits for it */
+} NotionDelete;
+
+/* A toggle that no ledger entry knows. */
+typedef struct NotionOrphan
+{
+	char	   *key;
+	char	   *block_id;
+} NotionOrphan;
+
+/* A toggle or other child of the notebook's page, as listed. */
+typedef struct NotionChild
+{
+	char	   *id;
+	char	   *key;			/* from the marker, NULL = not ours */
+	char	   *rm;
+	int			host_number;	/* in a title of the host's, 0 = none */
+	char		host_hash[9];
+	bool		outdated;		/* of a type that was configured before */
+	int			part;
+} NotionChild;
+
+/*
+ * One of the pages that a large notebook is split over; the first is that of
+ * the notebook itself, see rmsync_notion_part_id.
+ */
+typedef struct NotionPart
+{
+	char	   *id;				/* NULL = to be created */
+	char	   *title;			/* as it was sent, NULL = not known */
+	bool		candidate;		/* found: is it a part at all? */
+	bool		seen;			/* it was there when we looked */
+	bool		done;			/* nothing more to be tidied in this job */
+} NotionPart;
+
+/* Where pages that have no toggle yet go.  See rmsync_notion_place. */
+typedef struct NotionPlace
+{
+	int			part;
+	bool		start;			/* at its start, not behind a toggle */
+	int			room;			/* so many pages */
+} NotionPlace;
+
+/*
+ * States of a job and what can follow.  Every state but START and FINISH may
+ * also end the job with a failure (rmsync_notion_stop), for which a commit is
+ * made first if a ledger entry changed.
+ */
+typedef enum NotionState
+{
+	/* -> DATABASE, SOURCE, NOTEBOOK, FINISH */
+	NOTION_START,
+
+	/* notion_discover.c; the last one commits -> NOTEBOOK */
+	NOTION_DATABASE,			/* GET database -> SOURCE */
+	NOTION_SOURCE,				/* GET data source -> COLUMNS, SAVE_REMOTE */
+	NOTION_COLUMNS,				/* PATCH data source -> SAVE_REMOTE */
+	NOTION_SAVE_REMOTE,
+
+	/* notion_notebook.c */
+	NOTION_NOTEBOOK,			/* -> ARCHIVE, FIND, LIST, WORK, FINISH */
+	NOTION_FIND,				/* query by marker -> EXTRA, INTENT,
+								 * SAVE_NOTEBOOK, ARCHIVE, FINISH */
+	NOTION_EXTRA,				/* trash doubles -> SAVE_NOTEBOOK, ARCHIVE */
+	NOTION_INTENT,				/* commit -> CREATE */
+	NOTION_CREATE,				/* POST page -> SAVE_NOTEBOOK */
+	NOTION_SAVE_NOTEBOOK,		/* commit -> LIST, WORK */
+	NOTION_ARCHIVE,				/* PATCH in_trash -> FINISH */
+	NOTION_PROPERTIES,			/* PATCH page -> FINISH, CHECK, DATABASE */
+
+	/* notion_part_page.c */
+	NOTION_PART_INTENT,			/* commit -> PART_CREATE */
+	NOTION_PART_CREATE,			/* POST page -> WORK, CHECK */
+	NOTION_PART_TITLE,			/* PATCH page -> WORK, CHECK */
+	NOTION_PART_LOOK,			/* GET children -> PART_TRASH, WORK */
+	NOTION_PART_TRASH,			/* PATCH in_trash -> WORK */
+
+	/* notion_resolve.c */
+	NOTION_LIST,				/* GET children, all of them -> WORK */
+	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST, CHECK (a
+								 * part) */
+	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */
+
+	/* notion_page.c */
+	NOTION_WORK,				/* -> DELETE, APPEND, EDIT_LIST, RETITLE,
+								 * PART_*, PROPERTIES, NOTEBOOK, FINISH */
+	NOTION_DELETE,				/* DELETE block -> WORK */
+	NOTION_RETITLE,				/* PATCH block -> WORK */
+	NOTION_APPEND,				/* PATCH children of the page, its intents were
+								 * committed -> WORK, DEEP, CHECK, LIST */
+	NOTION_DEEP,				/* what did not fit: -> DEEP_APPEND, WORK */
+	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
+
+	/* notion_edit.c */
+	NOTION_EDIT_LIST,			/* GET children of a toggle -> EDIT, WORK */
+	NOTION_EDIT,				/* PATCH, DELETE, PATCH children, its doubt was
+								 * committed -> EDIT, EDIT_LIST, WORK */
+	NOTION_POLL,				/* notion_poll.c; job is no item */
+
+	NOTION_FINISH,				/* decide what is left */
+	NOTION_STATES
+} NotionState;
+
+typedef struct NotionJob
+{
+	RmsyncJob  *job;
+	const NotionKind *kind;
+	RmsyncItem *notebook;
+	RmsyncItem *heading;		/* see notion_note.c, NULL = none */
+	struct NotionPoll *poll;	/* NULL = the job is none */
+	NotionState state;
+	MemoryContext step_cxt;
+	MemoryContext batch_cxt;
+	NotionConfig config;
+	NotionRemote remote;
+
+	/* the request under way and its answer */
+	bool		repeatable;
+	Jsonb	   *reply;			/* NULL = not JSON; of this step */
+	char	   *error;			/* the service's message; of this step */
+	int			conflicts;		/* 409s in a row */
+	int			delay_ms;		/* of the next step, 0 = none */
+
+	bool		commit;			/* the next step is a commit */
+
+	/* the failure that ends the job */
+	RmsyncFailure stop;
+	bool		stop_committed;
+
+	/* the notebook */
+	bool		created;		/* its page was created in this job */
+	bool		rediscovered;
+	bool		changed;		/* something was written: update properties */
+	int			failures;		/* pages with an item error */
+	int			losses;			/* how often the page was found lost */
+	char	   *lost_id;		/* the page that was lost */
+	bool		source_seen;	/* the page was not there, its database is */
+	bool		looking;		/* whether a block is gone or its whole page */
+	List	   *extras;			/* char *: doubles of the page to be trashed */
+
+	/* what is to be done */
+	NotionPage *pages;
+	int			npages;
+	NotionSlot *slots;
+	int			nslots;
+	int		   *by_id;			/* slot numbers sorted by page id */
+	int			tail;			/* first slot of what stands behind all pages */
+	char	  **order;			/* page ids as the toggles stand at Notion */
+	int		   *order_part;		/* and in which parts */
+	int			norder;
+	bool		order_known;
+	List	   *orphans;		/* NotionOrphan * */
+	bool		planned;
+	List	   *deletes;		/* NotionDelete * */
+	NotionPage *retitle;		/* page of the RETITLE under way */
+	struct NotionEdit *edit;	/* the edit under way, in batch_cxt */
+
+	/* listing */
+	NotionChild *children;
+	int			nchildren;
+	int			max_children;
+	char	   *cursor;
+	bool		adopted;		/* the page was found, not created: whatever
+								 * stands in it is ours */
+	bool		relisted;		/* once per job after a failed append */
+
+	/* parts */
+	NotionPart *parts;
+	int			nparts;
+	int			listing;		/* the part that is being listed */
+	int			suspect;		/* the part an append says is gone */
+	int			checking;		/* the part CHECK asks for */
+	int			tidying;		/* the part of the PART states */
+	int			part_losses;
+	bool		no_split;		/* Notion does not want another part */
+	char	   *part_title;		/* of the create that may have happened */
+	int			part_at;		/* which part that was to be */
+	int			part_absent;	/* how often it was looked for in vain */
+	char	   *part_found;		/* and its id */
+
+	/* notion_adopt.c */
+	bool		adopting;		/* the host's page: list it first */
+	bool		keep_order;		/* what stands out of line may stay there */
+	bool		newest_first;	/* order of this notebook */
+	bool		own_order;		/* and it is in the ledger */
+	List	   *strays;			/* char *: keys */
+	const char *head;			/* block before the toggles, NULL = none */
+
+	/* the append under way */
+	NotionPage **batch;
+	int			nbatch;
+	const char *anchor;			/* page id of the toggle it goes behind; NULL =
+								 * at_start or at the end */
+	bool		at_start;
+	int			part;			/* the page it goes to */
+	char	   *body;			/* in batch_cxt */
+	int			body_len;
+	bool		whole;			/* complete with this one request */
+	NotionBlock *open;			/* parent of the deep append */
+	NotionBlock *open_first;	/* first child in it */
+	int			nopen;			/* children in it */
+} NotionJob;
+
+#endif							/* RMSYNC_NOTION_JOB_H */

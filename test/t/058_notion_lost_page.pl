@@ -1,0 +1,231 @@
+# A notebook's page is gone, or no longer shared.  By default it is made anew;
+# with "lost_page": "stop" the notebook waits until somebody decides, the user
+# is told once, and other notebooks go on.
+# Slow: waits for every kind of loss.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use RmsyncNotion;
+use RmsyncTest;
+use Test::More;
+
+# An hour's wait is 3.6 s here.
+my $t = RmsyncNotion->new(fake => [ '--rate', 0 ], conf => { 'rmsync.backoff_scale' => '0.001' });
+my $node = $t->node;
+my $user = 0;
+
+# A user with two notebooks, synchronized.
+sub fresh
+{
+	my (%config) = @_;
+	my $n = ++$user;
+
+	$t->add_user($n);
+	my @books = map { $t->add_notebook($n, "$_ of $n", [ map { "page $_" } 1 .. 4 ]) } qw(Lost Other);
+	$t->connect($n, %config);
+	$t->settled("user $n", user => $n);
+	return @books;
+}
+
+sub told
+{
+	my ($book) = @_;
+	return $t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = 'page_lost'");
+}
+
+# The notebook waits: all that is open of it has the reason.
+sub parked
+{
+	my ($book, $name) = @_;
+	wait_for($node,
+		"SELECT count(*) > 0 AND bool_and(error_code = 'page_lost' AND status = 'pending' AND attempt = 0)
+			FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}'", 't', "$name: the notebook waits");
+	is($t->sql("SELECT state FROM rmsync.integration_configs WHERE user_id = $book->{user}"), 'active', "$name: the lane goes on");
+	is(told($book), 1, "$name: the user is told");
+	like($t->sql("SELECT message FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = 'page_lost'"),
+		qr/notebook "Lost of $book->{user}" is in the trash, gone or no longer shared.*rmsync_retry\(\).*lost_page/, "$name: of which notebook, and what to do");
+	return;
+}
+
+sub looks
+{
+	my ($id, $since) = @_;
+	return scalar grep { $_->{method} eq 'GET' && $_->{path} eq "/v1/pages/$id" } $t->arrivals(since => $since);
+}
+
+sub creations
+{
+	my ($book, $since) = @_;
+	return scalar grep { $_->{method} eq 'POST' && $_->{path} eq '/v1/pages' } $t->arrivals(since => $since, user => "user$book->{user}");
+}
+
+# How a page gets lost and comes back, and what the source does meanwhile.
+my %changes = (
+	edit => sub { my ($b) = @_; $t->edit_page($b->{pages}[1], 'edited meanwhile') },
+	add => sub { my ($b) = @_; $t->sql("SELECT test.add_page($b->{id}, 5, 'added meanwhile')") },
+	rename => sub { my ($b) = @_; $t->sql("UPDATE notebooks SET visible_name = 'Lost of $b->{user}', full_path = 'Elsewhere/x' WHERE id = $b->{id}") },
+	remove => sub { my ($b) = @_; $t->arrange($b, @{ $b->{pages} }[ 0, 1, 3 ]) },
+	reorder => sub { my ($b) = @_; $t->arrange($b, @{ $b->{pages} }[ 3, 1, 2, 0 ]) },
+	move => sub { my ($b) = @_; $t->arrange($b, @{ $b->{pages} }[ 0, 2, 1, 3 ]) });
+
+foreach my $how ([ 'trash', 'restore' ], [ 'unshare', 'share' ])
+{
+	my ($lose, $find) = @$how;
+	foreach my $change (sort keys %changes)
+	{
+		my $name = "$lose, $change";
+		my ($book, $other) = fresh(lost_page => 'stop');
+		my $id = $t->page_of($book)->{id};
+		my $since = $t->arrived;
+
+		$t->notion({ cmd => $lose, id => $id });
+		$changes{$change}->($book);
+		parked($book, $name);
+		$t->edit_page($other->{pages}[0], 'the other one goes on');
+		wait_for($node, "SELECT count(*) FROM rmsync.sync_queue WHERE notebook_uuid = '$other->{uuid}'", 0, "$name: the other notebook goes on");
+
+		# it is looked at again, by itself and after every change
+		my $so_far = looks($id, $since);
+		wait_until(sub { looks($id, $since) > $so_far }, "$name: it is looked at again");
+		$t->edit_page($book->{pages}[0], 'and once more');
+		wait_for($node, "SELECT count(*) FROM rmsync.sync_intake", 0, "$name: a change comes in");
+		$t->sql("SELECT rmsync_retry(id) FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}' LIMIT 1");
+		parked($book, "$name, again");
+		is(creations($book, $since), 0, "$name: nothing is made anew");
+
+		$t->notion({ cmd => $find, id => $id });
+		$t->settled("$name, $find", user => $book->{user});
+		$t->equal("$name, $find", $book->{user});
+		is($t->page_of($book)->{id}, $id, "$name: it is the same page");
+		is(creations($book, $since), 0, "$name: and no other was made");
+	}
+}
+
+# lost a second time: told a second time
+my ($book, $other) = fresh(lost_page => 'stop');
+foreach my $n (1, 2)
+{
+	my $id = $t->page_of($book)->{id};
+	$t->notion({ cmd => 'trash', id => $id });
+	$t->edit_page($book->{pages}[1], "edit $n");
+	wait_for($node, "SELECT count(*) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = 'page_lost'", $n, "lost $n times, told $n times");
+	$t->notion({ cmd => 'restore', id => $id });
+	$t->settled("restored $n", user => $book->{user});
+}
+$t->equal('lost and restored twice', $book->{user});
+
+# rmsync_retry() takes the whole notebook up again, without waiting for its hour
+set_conf($node, 'rmsync.backoff_scale' => '1');
+wait_for($node, 'SHOW rmsync.backoff_scale', '1', 'waits are long now');
+$node->safe_psql('postgres', 'SELECT rmsync_worker_restart()');
+my $id = $t->page_of($book)->{id};
+$t->notion({ cmd => 'trash', id => $id });
+$t->edit_page($_, 'edited for a retry') foreach @{ $book->{pages} };
+parked_again($book, 4);
+$t->notion({ cmd => 'restore', id => $id });
+$t->sql("SELECT rmsync_retry((SELECT min(id) FROM rmsync.sync_queue WHERE user_id = $book->{user}))");
+$t->settled('retry', user => $book->{user});
+$t->equal('retry', $book->{user});
+
+# the policy is changed
+$t->notion({ cmd => 'trash', id => $id });
+$t->edit_page($book->{pages}[0], 'edited for a change of mind');
+parked_again($book, 1);
+$t->connect($book->{user}, lost_page => 'recreate');
+$t->settled('recreate', user => $book->{user});
+$t->equal('recreate', $book->{user});
+isnt($t->page_of($book)->{id}, $id, 'now it was made anew');
+is($t->sql("SELECT config_epoch FROM rmsync.integration_configs WHERE user_id = $book->{user}"), 1, 'and the other notebooks were left alone');
+
+sub parked_again
+{
+	my ($book, $n) = @_;
+	return wait_for($node,
+		"SELECT count(*) FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}' AND error_code = 'page_lost' AND run_at > now() + interval '50 minutes'",
+		$n, 'the notebook waits for an hour');
+}
+
+# A toggle that is thrown away is no lost page.
+($book, $other) = fresh(lost_page => 'stop');
+my @toggles = $t->blocks_of($book);
+$t->notion({ cmd => 'trash', id => $toggles[1]{id} }, { cmd => 'trash', id => $toggles[2]{id} });
+$t->arrange($book, @{ $book->{pages} }[ 0, 1, 3 ]);
+$t->edit_page($book->{pages}[1], 'its toggle is gone');
+$t->settled('toggles are gone', user => $book->{user});
+$t->equal('toggles are gone', $book->{user});
+is(told($book), 0, 'toggles are gone: nothing to tell');
+
+# A notebook that is deleted meanwhile needs no page.
+$id = $t->page_of($book)->{id};
+$t->notion({ cmd => 'purge', id => $id });
+$t->sql("UPDATE notebooks SET deleted = true WHERE id = $book->{id}");
+$t->settled('deleted', user => $book->{user});
+$t->equal('deleted', $book->{user});
+
+# ------------------------------------------------ the database, not the page
+
+# An ancestor is in the trash: that is nobody's notebook, the lane is held.
+foreach my $policy (qw(stop recreate))
+{
+	($book, $other) = fresh(lost_page => $policy);
+	my $top = $t->notion({ cmd => 'create_page', user => "user$book->{user}", title => 'Above' })->{id};
+	my $database = $t->notion({ cmd => 'create_database', user => "user$book->{user}", preset => 'notebooks', parent => $top });
+	$t->notion({ cmd => 'trash', id => $t->{users}{ $book->{user} }{database} });
+	@{ $t->{users}{ $book->{user} } }{ 'database', 'source' } = @$database{ 'id', 'data_source_id' };
+	$t->connect($book->{user}, lost_page => $policy);
+	$t->settled("below a page, $policy", user => $book->{user});
+	my $since = $t->arrived;
+	$t->notion({ cmd => 'trash', id => $top });
+	$t->edit_page($_->{pages}[0], 'edited below the trash') foreach $book, $other;
+	wait_for($node, "SELECT state, state_reason ~ 'in the trash' FROM rmsync.integration_configs WHERE user_id = $book->{user}", 'held|t',
+		"$policy: an ancestor is in the trash, the lane is held");
+	is($t->sql("SELECT string_agg(kind, ' ' ORDER BY id) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind <> 'first_success'"),
+		'held', "$policy: the user is told once");
+	is(creations($book, $since), 0, "$policy: nothing is made");
+	$t->notion({ cmd => 'restore', id => $top });
+	$t->sql("SELECT rmsync_enable($book->{user}, 'notion')");
+	$t->settled("ancestor restored, $policy", user => $book->{user});
+	$t->equal("ancestor restored, $policy", $book->{user});
+}
+
+# The database gets a second data source, and the connection is made anew: which
+# one is meant is for the user to say.
+($book, $other) = fresh();
+my $at = $t->{users}{ $book->{user} };
+my $second = $t->notion({ cmd => 'add_data_source', database => $at->{database}, title => 'Archive' })->{id};
+$t->edit_page($book->{pages}[0], 'goes to the data source it knows');
+$t->settled('a second data source', user => $book->{user});
+$t->equal('a second data source', $book->{user});
+my $third = $t->notion({ cmd => 'create_database', user => "user$book->{user}", preset => 'notebooks', title => 'Two' });
+my $fourth = $t->notion({ cmd => 'add_data_source', database => $third->{id}, title => 'Archive' })->{id};
+$at->{database} = $third->{id};
+$t->connect($book->{user});
+wait_for($node, "SELECT state FROM rmsync.integration_configs WHERE user_id = $book->{user}", 'held', 'none of two is chosen: held');
+like($t->sql("SELECT state_reason FROM rmsync.integration_configs WHERE user_id = $book->{user}"),
+	qr/several data sources: "Two" \($third->{data_source_id}\), "Archive" \($fourth\)\. Connect again .*"data_source_id"/, 'the reason names them, and says how to choose');
+is($t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = 'held'"), 1, 'the user is told, once');
+$t->connect($book->{user}, data_source_id => $third->{data_source_id});
+$t->settled('chosen', user => $book->{user});
+is($t->sql("SELECT count(*) FROM rmsync.sync_records WHERE user_id = $book->{user} AND status = 'success'"), 10, 'and it goes on');
+
+# The database itself: in the trash, unshared, gone.
+foreach my $lose (qw(trash unshare purge))
+{
+	($book, $other) = fresh();
+	$at = $t->{users}{ $book->{user} };
+	$t->notion({ cmd => $lose, id => $at->{database} });
+	$t->edit_page($book->{pages}[0], "edited after $lose");
+	wait_for($node, "SELECT state, state_reason ~ 'no longer shared' FROM rmsync.integration_configs WHERE user_id = $book->{user}", 'held|t',
+		"database: $lose: held");
+	is($t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = 'held'"), 1, "database: $lose: told once");
+	next if $lose eq 'purge';
+	$t->notion({ cmd => $lose eq 'trash' ? 'restore' : 'share', id => $at->{database} });
+	$t->sql("SELECT rmsync_enable($book->{user}, 'notion')");
+	$t->settled("database: $lose, undone", user => $book->{user});
+	$t->equal("database: $lose, undone", $book->{user});
+}
+
+$t->stop;
+done_testing();
