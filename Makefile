@@ -66,6 +66,7 @@ OBJS = \
 	src/notion_imagine.o \
 	src/notion_ledger.o \
 	src/notion_link.o \
+	src/notion_lost.o \
 	src/notion_match.o \
 	src/notion_note.o \
 	src/notion_notebook.o \
@@ -80,8 +81,8 @@ OBJS = \
 	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
-	src/notion_slot.o \
 	src/notion_search.o \
+	src/notion_slot.o \
 	src/notion_text.o \
 	src/notion_title.o \
 	src/notion_todo.o \

@@ -298,6 +298,8 @@ typedef enum NotionState
 
 	/* notion_resolve.c */
 	NOTION_LIST,				/* GET children, all of them -> WORK */
+
+	/* notion_lost.c */
 	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST, CHECK (a
 								 * part) */
 	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */

@@ -36,8 +36,10 @@ static const StateHandler discover = { rmsync_notion_discover_next,
 									   rmsync_notion_discover_response };
 static const StateHandler notebook = { rmsync_notion_notebook_next,
 									   rmsync_notion_notebook_response };
-static const StateHandler resolve = { rmsync_notion_resolve_next,
-									  rmsync_notion_resolve_response };
+static const StateHandler list = { rmsync_notion_list_next,
+								   rmsync_notion_list_response };
+static const StateHandler check = { rmsync_notion_check_next,
+									rmsync_notion_check_response };
 static const StateHandler parts = { rmsync_notion_part_next,
 									rmsync_notion_part_response };
 static const StateHandler poll = { rmsync_notion_poll_next,
@@ -66,9 +68,9 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_PART_TITLE] = &parts,
 	[NOTION_PART_LOOK] = &parts,
 	[NOTION_PART_TRASH] = &parts,
-	[NOTION_LIST] = &resolve,
-	[NOTION_CHECK] = &resolve,
-	[NOTION_CHECK_SOURCE] = &resolve,
+	[NOTION_LIST] = &list,
+	[NOTION_CHECK] = &check,
+	[NOTION_CHECK_SOURCE] = &check,
 	[NOTION_WORK] = &pages,
 	[NOTION_DELETE] = &pages,
 	[NOTION_RETITLE] = &pages,

@@ -13,7 +13,8 @@
  *	notion_properties.c	what its columns say
  *	notion_todo.c		the row that a to-do becomes, and its columns
  *	notion_imagine.c	answers for a preview
- *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
+ *	notion_resolve.c	looking at what is there: unknown outcomes
+ *	notion_lost.c		is a page gone, or only a block that stood in it?
  *	notion_adopt.c		taking over what the host's own sync has delivered
  *	notion_slot.c		the pages in the order the reader shall see
  *	notion_plan.c		what is to be done
@@ -230,11 +231,20 @@ extern const char *rmsync_notion_imagine(RmsyncJob *job,
 
 /* ---- notion_resolve.c ---- */
 
-extern bool rmsync_notion_resolve_next(NotionJob *nj,
-									   RmsyncHttpRequest *request,
-									   RmsyncStep *step);
-extern void rmsync_notion_resolve_response(NotionJob *nj,
-										   const RmsyncHttpResponse *response);
+extern bool rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_list_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
+
+/* Begins a listing of the notebook's page. */
+extern void rmsync_notion_list_start(NotionJob *nj);
+
+/* ---- notion_lost.c ---- */
+
+extern bool rmsync_notion_check_next(NotionJob *nj, RmsyncHttpRequest *request,
+									 RmsyncStep *step);
+extern void rmsync_notion_check_response(NotionJob *nj,
+										 const RmsyncHttpResponse *response);
 
 /*
  * A block is gone that stood in the page "home" (NULL = the notebook's): must
@@ -242,9 +252,6 @@ extern void rmsync_notion_resolve_response(NotionJob *nj,
  * state is set, and the request comes again.
  */
 extern bool rmsync_notion_look_first(NotionJob *nj, const char *home);
-
-/* Begins a listing of the notebook's page. */
-extern void rmsync_notion_list_start(NotionJob *nj);
 
 /* ---- notion_adopt.c ---- */
 
