@@ -110,24 +110,25 @@ is(taken(1), 2, 'each was taken over once');
 
 # ----------------------------------------------- while a long look goes on
 
-# There are more rows than one answer has.  While the second part is waited for
-# time goes by, what is ticked then is seen at the end; what was ticked before
-# shows only afterwards, where the look has already been.
+# There are more rows than one answer has.  While the first part is waited for
+# time goes by, and what is edited then is seen at the end; what was ticked
+# before shows only now, where the look has already been.
 connected(2, 3);
+$t->notion(lag(89), tick(2, 1), lag(0), advance(61));
 $t->notion(map { { cmd => 'create_row', data_source => $todos{2}{data_source_id}, title => "mine $_" } } 1 .. 150);
 my $since = $t->arrived;
-$t->notion(lag(80), tick(2, 1), lag(0));
-$t->notion({ fault => 'slow:1', match => { path => '/query$', user => 'user2' }, after => 1, times => 1 });
+$t->notion({ fault => 'slow:2', match => { path => '/query$', user => 'user2' }, times => 1 });
 $t->sql("UPDATE rmsync.integration_configs SET poll_at = now() WHERE user_id = 2; SELECT rmsync.wake()");
-wait_until(sub { scalar(grep { $_->{path} =~ m{/query$} } $t->arrivals(since => $since, user => 'user2')) >= 1 }, 'a long look has begun');
+wait_until(sub { scalar grep { $_->{path} =~ m{/query$} } $t->arrivals(since => $since, user => 'user2') }, 'a long look has begun');
 $t->notion(advance(300), { cmd => 'create_row', data_source => $todos{2}{data_source_id}, title => 'mine, and the last' });
 $t->settled('a long look', user => 2);
 like($t->sql("SELECT poll_state ->> 'watermark' < to_char(now() AT TIME ZONE 'UTC' + interval '2 minutes', 'YYYY-MM-DD\"T\"HH24:MI')
 	FROM rmsync.integration_configs WHERE user_id = 2"), qr/^t$/, 'a long look: it is not taken to have seen all up to its last row');
+is(host(2), '', 'a long look: the tick was not seen');
 look(2, 'after a long look');
 is(host(2), '1', 'what showed behind it arrives');
 is(taken(2), 1, 'once');
-$t->notion(advance(-300));
+$t->notion(advance(-361));
 
 # ------------------------------------------------ what was true is not news
 
