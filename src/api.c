@@ -342,6 +342,8 @@ run_engine(RmsyncEngine *engine, int64 max_items)
 			break;
 		foreground_wait(engine, timeout_ms);
 	}
+	if (held)
+		RESUME_INTERRUPTS();
 }
 
 Datum

@@ -423,17 +423,14 @@ on_answer(void *arg, const RmsyncHttpResponse *response)
 
 /*
  * Who wants this process to end has to wait from here on; if somebody wanted
- * it before, nothing is begun.
+ * it before, nothing is begun.  Returns false then.
  */
-static void
+static bool
 send_refresh(RmsyncEngine *engine, EngineRefresh *refresh)
 {
 	rmsync_tokens_under_way = true;
 	if (ProcDiePending)
-	{
-		rmsync_tokens_under_way = any_beyond(engine, REFRESH_WANTED);
-		return;
-	}
+		return false;
 	refresh->step = REFRESH_SENT;
 	engine->stat.requests++;
 	rmsync_http_start(engine->http, &refresh->request, refresh->cxt, on_answer,
@@ -446,6 +443,7 @@ send_refresh(RmsyncEngine *engine, EngineRefresh *refresh)
 		if (strcmp(refresh->request.headers[i].name, "Authorization") == 0)
 			explicit_bzero(value, strlen(value));
 	}
+	return true;
 }
 
 /* After the commit. */
@@ -459,9 +457,9 @@ rmsync_engine_refresh_stored(RmsyncEngine *engine)
 		EngineRefresh *refresh = dlist_container(EngineRefresh, node, iter.cur);
 		RmsyncLane *lane = refresh->lane;
 
-		if (refresh->next == REFRESH_SEND)
-			send_refresh(engine, refresh);
-		else if (refresh->next == REFRESH_FINISH)
+		if (refresh->next == REFRESH_SEND && !send_refresh(engine, refresh))
+			refresh->next = REFRESH_FINISH;
+		if (refresh->next == REFRESH_FINISH)
 		{
 			if (refresh->renewed)
 				lane->refreshes++;
