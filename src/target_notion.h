@@ -236,6 +236,14 @@ extern bool rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
 extern void rmsync_notion_list_response(NotionJob *nj,
 										const RmsyncHttpResponse *response);
 
+/*
+ * How many pages may be in an append with this one, and is it to be given up?
+ * Both look at how often it was sent in vain.  What is said then.
+ */
+extern int	rmsync_notion_cap(const NotionPage *page);
+extern bool rmsync_notion_hopeless(const NotionPage *page);
+extern const char rmsync_notion_no_end[];
+
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);
 
