@@ -334,7 +334,7 @@ page_absent(NotionJob *nj)
 	}
 	set_create_intent(nj, tries, Min(resent, MAX_RESENT - 1));
 	if (resent >= MAX_RESENT)
-		rmsync_notion_stop(nj, RMSYNC_FAIL_ITEM, 0, "unknown_outcome",
+		rmsync_notion_stop(nj, RMSYNC_FAIL_ITEM, 0, "unconfirmed",
 						   rmsync_notion_no_end);
 	else
 		nj->state = NOTION_INTENT;

@@ -204,7 +204,7 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 		if (page->item->present && rmsync_notion_hopeless(page))
 		{
 			rmsync_notion_fail_item(nj, page->item, rmsync_notion_no_end);
-			page->item->error_code = "unknown_outcome";
+			page->item->error_code = "unconfirmed";
 			page->action = NOTION_PLAN_DECIDED;
 		}
 		return false;

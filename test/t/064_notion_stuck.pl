@@ -55,12 +55,14 @@ sub at_rest
 
 sub recovered
 {
-	my ($book, $name, $rule) = @_;
+	my ($book, $name, $rule, $other) = @_;
+	my $elsewhere = $other ? $t->page_of($other)->{id} : 'nowhere';
 	$t->notion({ cmd => 'clear', id => $rule });
 	$t->sql("SELECT rmsync_retry(id) FROM rmsync.sync_queue WHERE user_id = $book->{user} AND status = 'failed'");
 	$t->settled($name, user => $book->{user});
 	$t->equal($name, $book->{user});
-	$t->no_blind_resend($name, $t->arrivals(user => "user$book->{user}"));
+	$t->no_blind_resend($name, grep { $_->{path} !~ /$elsewhere/ } $t->arrivals(user => "user$book->{user}"));
+	is($t->sql("SELECT count(*) FROM rmsync.sync_queue WHERE user_id = $book->{user}"), 0, "$name: nothing is left to do");
 	return;
 }
 
@@ -73,7 +75,7 @@ my @append = (method => 'PATCH', path => '/children$');
 	my $rule = rule($book, 'reject_504', @append, body => "page 31 of user $book->{user}\\b");
 
 	$t->connect($book->{user});
-	at_rest($book, 'page unknown_outcome', $name);
+	at_rest($book, 'page_text unconfirmed', $name);
 	is(scalar(@{ $t->page_of($book)->{blocks} }), 39, "$name: the others are there");
 	my @sent = grep { ($_->{fault} // '') ne '' } $t->arrivals(user => "user$book->{user}");
 	cmp_ok(scalar(@sent), '<=', 4 + 4 * 2, "$name: it is sent a few times");
@@ -101,7 +103,7 @@ my @append = (method => 'PATCH', path => '/children$');
 	my $rule = rule($book, 'reject_504', @append, body => 'line 240');
 
 	$t->connect($book->{user});
-	at_rest($book, 'page invalid_data', $name);
+	at_rest($book, 'page_text invalid_data', $name);
 	is(scalar(@{ $t->page_of($book)->{blocks} }), 3, "$name: the others are there, and nothing of it");
 	my @sent = grep { ($_->{fault} // '') ne '' } $t->arrivals(user => "user$book->{user}");
 	cmp_ok(scalar(@sent), '<=', 4 + 4 * 2, "$name: it is begun a few times");
@@ -116,13 +118,13 @@ my @append = (method => 'PATCH', path => '/children$');
 	my $rule = rule($book, 'reject_504', method => 'POST', path => '^/v1/pages$', body => "Book of $book->{user}");
 
 	$t->connect($book->{user});
-	wait_for($node, "SELECT bool_and(status = 'failed' AND error_code = 'unknown_outcome') AND count(*) = 3 FROM rmsync.sync_queue WHERE user_id = $book->{user}",
+	wait_for($node, "SELECT bool_and(status = 'failed' AND error_code = 'unconfirmed') AND count(*) = 3 FROM rmsync.sync_queue WHERE user_id = $book->{user}",
 		't', "$name: it fails with its pages");
 	ok($t->page_of($other), "$name: the other one is there");
 	like(told($book), qr/^retries_exhausted( retries_exhausted)*$/, "$name: the user is told");
 	my @sent = grep { ($_->{fault} // '') ne '' } $t->arrivals(user => "user$book->{user}");
-	cmp_ok(scalar(@sent), '<=', 4 + 5, "$name: it is sent a few times");
-	recovered($book, $name, $rule);
+	cmp_ok(scalar(@sent), '<=', 4 + 4 * 3, "$name: it is sent a few times");
+	recovered($book, $name, $rule, $other);
 }
 
 # A block whose change always ends in an error, while others succeed.
@@ -133,15 +135,15 @@ my @append = (method => 'PATCH', path => '/children$');
 
 	$t->connect($book->{user});
 	$t->settled("$name, before", user => $book->{user});
-	my $rule = rule($book, 'reject_500', method => 'PATCH', path => '^/v1/blocks/[^/]+$');
+	my $rule = rule($book, 'reject_500', method => 'PATCH', path => '^/v1/blocks/[^/]+$', body => 'edited');
 	$t->edit_page($book->{pages}[1], "page 2 of user $book->{user}, edited");
 	foreach my $n (1 .. 60)
 	{
 		$t->edit_page($other->{pages}[0], "its page\n\nline $n");
 		last if wait_for_any($book);
 	}
-	at_rest($book, 'page server_error', $name);
-	recovered($book, $name, $rule);
+	at_rest($book, 'page_text server_error', $name);
+	recovered($book, $name, $rule, $other);
 }
 
 # Until the other notebook has arrived; true if the item has failed.
