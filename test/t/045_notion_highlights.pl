@@ -49,6 +49,9 @@ is((grep { $_->{title} =~ /corrected twice/ } $t->blocks_of($book))[0]{id}, $cor
 scenario('a highlight is added', 1, sub { push @h, highlight($pages[1], 'one more') });
 scenario('and at the last page', 1, sub { push @h, highlight($pages[4], 'at the end') });
 scenario('a highlight is deleted', 1, sub { $t->sql("DELETE FROM highlights WHERE id = $h[5]") });
+scenario('it says where it is from', 11, sub { $t->sql("UPDATE notebooks SET author = 'A. Writer' WHERE id = $book->{id}") });
+is((grep { $_->{title} =~ /corrected twice/ } $t->blocks_of($book))[0]{title}, "corrected twice\nand a note\nPage 4, PDF, A. Writer", 'with page, kind and author');
+scenario('and of which kind', 1, sub { $t->sql("UPDATE highlights SET source_type = 'epub' WHERE id = $h[3]") });
 scenario('a touch without a change', 0, sub { $t->sql('UPDATE highlights SET updated_at = now()') });
 scenario('an upload without a change', 0, sub { $t->arrange($book, @pages) });
 
