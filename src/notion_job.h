@@ -34,7 +34,9 @@ typedef enum NotionRole
 	NOTION_OPENED,
 	NOTION_MODIFIED,
 	NOTION_SYNCED,
-	NOTION_STATUS,
+	NOTION_STATUS_TYPED,		/* "Status" of type status, if it has our
+								 * option ... */
+	NOTION_STATUS,				/* ... else this select */
 	NOTION_HOST_UUID,			/* of the host's own sync; never added */
 	NOTION_ROLES
 } NotionRole;

@@ -186,6 +186,9 @@ extern const NotionKind rmsync_notion_notebooks;
  */
 extern void rmsync_notion_properties(NotionJob *nj, StringInfo buf);
 
+/* Id of the option of this name, whatever its case; NULL if there is none. */
+extern char *rmsync_notion_option(Jsonb *options, const char *name);
+
 /* Append one member, if the column is used. */
 extern bool rmsync_notion_property(NotionJob *nj, StringInfo buf, int role);
 extern void rmsync_notion_text_property(NotionJob *nj, StringInfo buf,
