@@ -55,7 +55,7 @@ is(status($typed), 'Synced', 'a status with our options: used');
 is(refuse($typed, 'a status'), 'Error', 'a status with our options: says that a page failed');
 is(status($typed), 'Synced', 'a status with our options: and that it is there');
 $t->notion({ cmd => 'rename_column', data_source => $t->{users}{2}{source}, column => 'Status', name => 'Stand' },
-	{ cmd => 'set_property', id => $t->page_of($typed)->{id}, property => 'Status', value => { status => { name => 'Read' } } });
+	{ cmd => 'set_property', id => $t->page_of($typed)->{id}, property => 'Stand', value => { status => { name => 'Read' } } });
 $t->sql("SELECT rmsync_trigger('notion', user_id => 2, force => true)");
 $t->settled('renamed', user => 2);
 is($t->page_of($typed)->{properties}{Stand}, 'Synced', 'a status with our options: known by its id');
