@@ -34,13 +34,15 @@
 
 /*
  * A new toggle takes two writes, an append (which it may share with others)
- * and a deletion.  Up to that number an edit costs nothing more.  More requests
- * are worth it if they save comments: at least two blocks that stay for each of
- * them, and not so many that other pages have to wait, at 180 a minute.
+ * and a deletion.  Up to that number an edit costs nothing more, but for the
+ * lists it takes to get down to a nested block.  More requests are worth it if
+ * they save comments: two blocks that stay for each write and one for each list,
+ * and not so many that other pages have to wait, at 180 a minute.
  */
-#define FEW_REQUESTS 2
+#define FEW_WRITES 2
+#define FEW_READS 4
 #define MANY_REQUESTS 20
-#define KEPT_PER_REQUEST 2
+#define KEPT_PER_WRITE 2
 
 
 /* ---- costs ---- */
@@ -48,11 +50,10 @@
 bool
 rmsync_notion_is_small(const NotionCost *cost)
 {
-	int requests = cost->writes + cost->reads;
-
-	return requests <= FEW_REQUESTS ||
-		   (requests * KEPT_PER_REQUEST <= cost->kept &&
-			requests <= MANY_REQUESTS);
+	if (cost->writes <= FEW_WRITES && cost->reads <= FEW_READS)
+		return true;
+	return cost->writes * KEPT_PER_WRITE + cost->reads <= cost->kept &&
+		   cost->writes + cost->reads <= MANY_REQUESTS;
 }
 
 static int weigh(NotionFound *found, int nfound, const NotionPrint *wanted,

@@ -115,8 +115,14 @@ compare(NotionEdit *edit, EditLevel *level)
 		return false;
 	for (int i = 0; i < level->nfound; i++)
 	{
-		if (level->found[i].wanted >= 0 && level->found[i].deeper)
-			add_below(edit, level, &level->found[i]);
+		const NotionFound *f = &level->found[i];
+
+		if (f->wanted >= 0 && f->deeper)
+			add_below(edit, level, f);
+
+		/* it stays, and what is below it may be what is wanted elsewhere */
+		else if (f->wanted < 0 && f->whose == NOTION_EDITED && f->has_children)
+			return false;
 	}
 	return true;
 }

@@ -200,11 +200,8 @@ rmsync_notion_recognize(NotionFound *found, int nfound, NotionMemory *memory)
 		}
 		else if (is_by(f->created_by, memory->maker))
 		{
-			/* what a reader has put below must not be lost with it */
-			if (f->has_children)
-				return false;
 			f->whose = NOTION_EDITED;
-			f->below_known = true;
+			f->below_known = !f->has_children;
 		}
 	}
 
