@@ -36,8 +36,8 @@
  * A new toggle takes two writes, an append (which it may share with others)
  * and a deletion.  Up to that number an edit costs nothing more, but for the
  * lists it takes to get down to a nested block.  More requests are worth it if
- * they save comments: two blocks that stay for each write and one for each list,
- * and not so many that other pages have to wait, at 180 a minute.
+ * they save comments: two blocks that stay for each write and one for each
+ * list, and not so many that other pages have to wait, at 180 a minute.
  */
 #define FEW_WRITES 2
 #define FEW_READS 4
@@ -94,6 +94,8 @@ below_cost(const NotionFound *f, const NotionPrint *w, bool thrifty,
 		cost->kept += w->total - 1;
 		return -GAIN_EQUAL * (w->total - 1);
 	}
+	if (w->nchildren == 0 && w->below[0] != '\0')
+		return NOT_POSSIBLE;
 	if (f->below_known && f->print.below[0] == '\0')
 	{
 		cost->writes++;

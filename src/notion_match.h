@@ -17,8 +17,10 @@
 #define NOTION_STYLE_LEN 6
 #define NOTION_BELOW_LEN 10
 
-/* More blocks than this are not compared: such a toggle is written anew.  With
- * more than this nested ones, what is below a block is not described. */
+/*
+ * More blocks than this are not compared: such a toggle is written anew.  With
+ * more than this, nested ones counted, what is below a block is not described.
+ */
 #define NOTION_MAX_PRINTS 1000
 
 /*
@@ -81,7 +83,10 @@ typedef struct NotionCost
 
 /* ---- notion_print.c ---- */
 
-/* The prints of a list of siblings and all below them; *n is how many. */
+/*
+ * The prints of a list of siblings and, if these are not too many, of all below
+ * them; *n is how many.
+ */
 extern NotionPrint *rmsync_notion_prints(const NotionBlock *first, int *n);
 
 /* Blocks that siblings and what is described below them are together. */

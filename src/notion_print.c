@@ -196,8 +196,8 @@ write_below(StringInfo buf, const NotionBlock *first)
 	}
 }
 
-NotionPrint *
-rmsync_notion_prints(const NotionBlock *first, int *n)
+static NotionPrint *
+make_prints(const NotionBlock *first, bool deep, int *n)
 {
 	NotionPrint *prints;
 	int i = 0;
@@ -225,12 +225,23 @@ rmsync_notion_prints(const NotionBlock *first, int *n)
 			write_below(&buf, block->children);
 			short_hash(&buf, NOTION_BELOW_LEN, print->below);
 			pfree(buf.data);
-			print->children =
-				rmsync_notion_prints(block->children, &print->nchildren);
+			if (deep)
+				print->children =
+					make_prints(block->children, deep, &print->nchildren);
 		}
 		pfree(text);
 	}
 	return prints;
+}
+
+NotionPrint *
+rmsync_notion_prints(const NotionBlock *first, int *n)
+{
+	int total = 0;
+
+	for (const NotionBlock *block = first; block != NULL; block = block->next)
+		total += block->total;
+	return make_prints(first, total <= NOTION_MAX_PRINTS, n);
 }
 
 int

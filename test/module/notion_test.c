@@ -29,8 +29,8 @@ read_prints(text *arg, int *n)
 }
 
 /*
- * rmsync_test_notion_prints(prints text) returns text: how many there are at the
- * top and in all, and what is written of them; NULL if they cannot be read
+ * rmsync_test_notion_prints(prints text) returns text: how many there are at
+ * the top and in all, and what is written of them; NULL if they cannot be read
  */
 Datum
 rmsync_test_notion_prints(PG_FUNCTION_ARGS)
@@ -84,14 +84,14 @@ rmsync_test_notion_align(PG_FUNCTION_ARGS)
 	StringInfoData buf;
 
 	if (PG_ARGISNULL(2))
-		done =
-			rmsync_notion_align_small(found, n, wanted, nwanted, &thrifty, &cost);
+		done = rmsync_notion_align_small(found, n, wanted, nwanted, &thrifty,
+										 &cost);
 	else
 		done = rmsync_notion_align(found, n, wanted, nwanted, thrifty, &cost);
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s%s%d writes, %d reads, %d kept:",
-					 done ? "" : "no: ", thrifty ? "thrifty, " : "", cost.writes,
-					 cost.reads, cost.kept);
+					 done ? "" : "no: ", thrifty ? "thrifty, " : "",
+					 cost.writes, cost.reads, cost.kept);
 	for (int i = 0; i < n; i++)
 	{
 		if (found[i].wanted < 0)
@@ -105,8 +105,8 @@ rmsync_test_notion_align(PG_FUNCTION_ARGS)
 }
 
 /*
- * rmsync_test_notion_recognize(blocks text, known text, doubt bool, touched text,
- *		maker text) returns text
+ * rmsync_test_notion_recognize(blocks text, known text, doubt bool, touched
+ *text, maker text) returns text
  *
  * Whose each block of an answer is: "ours", "edited", "foreign"; "?" if what is
  * below is not known, "(n)" how many of ours.  NULL if it cannot be told.
