@@ -56,6 +56,7 @@ OBJS = \
 	src/notion_api.o \
 	src/notion_blocks.o \
 	src/notion_compact.o \
+	src/notion_compose.o \
 	src/notion_config.o \
 	src/notion_create.o \
 	src/notion_discover.o \
@@ -66,6 +67,7 @@ OBJS = \
 	src/notion_imagine.o \
 	src/notion_ledger.o \
 	src/notion_link.o \
+	src/notion_lost.o \
 	src/notion_match.o \
 	src/notion_note.o \
 	src/notion_notebook.o \
@@ -73,6 +75,8 @@ OBJS = \
 	src/notion_order.o \
 	src/notion_pack.o \
 	src/notion_page.o \
+	src/notion_part.o \
+	src/notion_part_page.o \
 	src/notion_plan.o \
 	src/notion_poll.o \
 	src/notion_print.o \
@@ -80,6 +84,7 @@ OBJS = \
 	src/notion_properties.o \
 	src/notion_resolve.o \
 	src/notion_search.o \
+	src/notion_slot.o \
 	src/notion_text.o \
 	src/notion_title.o \
 	src/notion_todo.o \

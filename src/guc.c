@@ -42,6 +42,7 @@ char *rmsync_ca_file = NULL;
 char *rmsync_instance = NULL;
 char *rmsync_app_url = NULL;
 char *rmsync_notion_base_url = NULL;
+int rmsync_notion_split_pages = 500;
 char *rmsync_notion_oauth_client_id = NULL;
 char *rmsync_notion_oauth_client_secret_file = NULL;
 char *rmsync_user_id = NULL;
@@ -146,6 +147,16 @@ check_allowed_networks(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* Few pages make no sense but in tests. */
+static bool
+check_split_pages(int *newval, void **extra, GucSource source)
+{
+	if (*newval == 0 || *newval >= 2)
+		return true;
+	GUC_check_errdetail("The value must be 0 or at least 2.");
+	return false;
+}
+
 static void
 define_process_settings(void)
 {
@@ -236,6 +247,11 @@ define_delivery_settings(void)
 							   &rmsync_notion_base_url,
 							   "https://api.notion.com/v1", PGC_SUSET, 0,
 							   check_url, NULL, NULL);
+	DefineCustomIntVariable("rmsync.notion_split_pages",
+							"Number of pages after which a notebook goes on in a sub-page at Notion.",
+							"Zero means never.", &rmsync_notion_split_pages,
+							500, 0, 1000000, PGC_SIGHUP, 0, check_split_pages,
+							NULL, NULL);
 	DefineCustomRealVariable("rmsync.backoff_scale",
 							 "Factor on every waiting time after a failure.",
 							 "Meant for tests.", &rmsync_backoff_scale, 1.0,

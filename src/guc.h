@@ -33,6 +33,7 @@ extern char *rmsync_ca_file;	/* SUSET, extra CA bundle, '' = system's */
 extern char *rmsync_instance;	/* POSTMASTER */
 extern char *rmsync_app_url;	/* SIGHUP: base of links back to the app */
 extern char *rmsync_notion_base_url;	/* SUSET */
+extern int	rmsync_notion_split_pages;	/* SIGHUP, 500; 0 = never, else >= 2 */
 extern char *rmsync_notion_oauth_client_id; /* SUSET, hidden */
 extern char *rmsync_notion_oauth_client_secret_file;	/* SUSET, hidden */
 extern char *rmsync_user_id;	/* USERSET, read by SQL; '' = not confined */

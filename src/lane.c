@@ -72,6 +72,8 @@ with_settings(const char *target_name, const char *plain)
 	rmsync_json_field(&buf, "app_url", rmsync_app_url);
 	if (strncmp(target_name, "notion", 6) == 0)
 		rmsync_json_field(&buf, "base_url", rmsync_notion_base_url);
+	if (strcmp(target_name, "notion") == 0)
+		rmsync_json_field_int(&buf, "split_pages", rmsync_notion_split_pages);
 	appendStringInfoChar(&buf, '}');
 	extra = rmsync_json_parse(buf.data, buf.len);
 	if (extra == NULL)

@@ -325,19 +325,23 @@ rmsync_notion_adopt_done(NotionJob *nj)
 void
 rmsync_notion_find_head(NotionJob *nj)
 {
+	char *last = NULL;
+
 	nj->head = NULL;
 	for (int i = 0; i < nj->nchildren; i++)
 	{
 		const NotionChild *child = &nj->children[i];
 
+		if (child->part > 0)
+			break;
 		if (child->host_number > 0 || child->key != NULL)
 		{
 			nj->head = i > 0 ? nj->children[i - 1].id : NULL;
 			return;
 		}
+		last = child->id;
 	}
-	if (nj->nchildren > 0)
-		nj->head = nj->children[nj->nchildren - 1].id;
+	nj->head = last;
 }
 
 

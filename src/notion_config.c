@@ -34,8 +34,8 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 		"database_title", "available_properties", "verify_ssl"
 
 const char *const rmsync_notion_config_keys[] = {
-	SHARED_KEYS, "page_order", "page_title", "highlights", "todos",
-	"layout",	 "two_way",	   "lost_page",	 "edits",	   NULL
+	SHARED_KEYS, "page_order",	"page_title", "highlights", "todos", "layout",
+	"two_way",	 "split_pages", "lost_page",  "edits",		NULL
 };
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
@@ -83,7 +83,9 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"title\":\"When the text of a page changes\"},"
 	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
 	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
-	"\"title\":\"compact: a page is one block, its text as Markdown\"}," TWO_WAY_SCHEMA;
+	"\"title\":\"compact: a page is one block, its text as Markdown\"},"
+	"\"split_pages\":{\"type\":\"integer\",\"minimum\":0,"
+	"\"title\":\"Pages after which a notebook goes on in a sub-page, 0 = never\"}," TWO_WAY_SCHEMA;
 
 const char rmsync_notion_todos_config_schema[] = SHARED_SCHEMA
 	"\"database_id\":{\"type\":\"string\","
@@ -286,6 +288,17 @@ read_rate(NotionConfig *config, const JsonbValue *value)
 	return NULL;
 }
 
+static const char *
+read_split(NotionConfig *config, const JsonbValue *value)
+{
+	double n;
+
+	if (!rmsync_config_number(value, &n) || n > 1000000 || (n != 0 && n < 2))
+		return "must be 0 or a number from 2 to 1000000";
+	config->split_pages = (int) n;
+	return NULL;
+}
+
 /* Reads one known field.  Returns NULL or what is wrong with it. */
 static const char *
 read_field(NotionConfig *config, const RmsyncConfigField *field)
@@ -330,6 +343,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_delays(config, value);
 	if (strcmp(key, "requests_per_minute") == 0)
 		return read_rate(config, value);
+	if (strcmp(key, "split_pages") == 0)
+		return read_split(config, value);
 	if (strcmp(key, "page_title") == 0)
 	{
 		config->page_title = rmsync_config_string(value);

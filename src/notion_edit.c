@@ -65,7 +65,7 @@ toggle_gone(NotionJob *nj)
 {
 	NotionPage *page = nj->edit->page;
 
-	if (rmsync_notion_look_first(nj))
+	if (rmsync_notion_look_first(nj, page->home))
 		return;
 	rmsync_notion_set_external(nj, page->item, NULL);
 	if (page->slot >= 0)

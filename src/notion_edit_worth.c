@@ -156,14 +156,16 @@ choose_few(NotionJob *nj)
 	}
 }
 
+/* Is the page in the slot beside this one due, and in the same part? */
 static bool
-is_due(const NotionJob *nj, int slot)
+is_due(const NotionJob *nj, int slot, int beside)
 {
-	const NotionPage *page =
-		slot >= 0 && slot < nj->nslots ? nj->slots[slot].page : NULL;
+	const NotionSlot *other = &nj->slots[beside];
 
-	return page != NULL && (page->action == NOTION_PLAN_WRITE ||
-							page->action == NOTION_PLAN_EDIT);
+	return beside >= 0 && beside < nj->nslots && other->page != NULL &&
+		   other->part == nj->slots[slot].part &&
+		   (other->page->action == NOTION_PLAN_WRITE ||
+			other->page->action == NOTION_PLAN_EDIT);
 }
 
 /*
@@ -176,7 +178,7 @@ choose_cheapest(NotionJob *nj)
 	bool *shares = palloc0(sizeof(bool) * (nj->nslots + 1));
 
 	for (int i = 0; i < nj->nslots; i++)
-		shares[i] = is_due(nj, i - 1) || is_due(nj, i + 1);
+		shares[i] = is_due(nj, i, i - 1) || is_due(nj, i, i + 1);
 	for (int i = 0; i < nj->npages; i++)
 	{
 		NotionPage *page = &nj->pages[i];

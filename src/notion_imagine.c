@@ -34,7 +34,7 @@ new_objects(int n)
 	return buf.data;
 }
 
-/* The blocks of the notebook's page, as far as they are known. */
+/* The blocks of the part that is listed, as far as they are known. */
 static char *
 known_blocks(NotionJob *nj)
 {
@@ -45,7 +45,7 @@ known_blocks(NotionJob *nj)
 	appendStringInfoString(&buf, "{\"results\":[");
 	for (int i = 0; i < nj->nslots; i++)
 	{
-		if (nj->slots[i].block_id == NULL)
+		if (nj->slots[i].block_id == NULL || nj->slots[i].part != nj->listing)
 			continue;
 		appendStringInfo(&buf, "%s{", comma);
 		rmsync_json_field(&buf, "id", nj->slots[i].block_id);
@@ -100,6 +100,10 @@ rmsync_notion_imagine(RmsyncJob *job, const RmsyncHttpRequest *request)
 			return new_objects(0);
 		case NOTION_LIST:
 			return known_blocks(nj);
+		case NOTION_PART_LOOK:
+			return new_objects(0);
+		case NOTION_PART_CREATE:
+			return psprintf("{\"id\":\"%s\"}", imagined_id(1000 + nj->nparts));
 		case NOTION_EDIT_LIST:
 			return rmsync_notion_edit_imagine(nj);
 		case NOTION_APPEND:

@@ -80,6 +80,7 @@ typedef struct NotionConfig
 	int			ndelays;
 	int			append_delay;	/* ms, between looks for an append */
 	int			requests_per_minute;	/* that the plan allows; 0 = as usual */
+	int			split_pages;	/* most pages in a part; 0 = no parts */
 } NotionConfig;
 
 /* What we know of the database: lane->remote, parsed. */
@@ -188,6 +189,8 @@ typedef struct NotionPage
 	bool		moved;			/* its toggle is in another notebook's page */
 	bool		synced;			/* written in this job, old toggles remain */
 	char	   *former;			/* its toggle before the ledger was reset */
+	const char *home;			/* page at Notion its toggle stands in; NULL =
+								 * the notebook's */
 	char	   *partial;		/* id of a toggle that is not complete */
 	char	   *failure;		/* item error, once the partial toggle is gone */
 	NotionBlock *toggle;		/* in the append under way */
@@ -211,6 +214,7 @@ typedef struct NotionSlot
 								 * list: it stands at the end */
 	NotionPage *page;			/* NULL = not due */
 	char	   *block_id;		/* its toggle, NULL = not at the target */
+	int			part;			/* where it stands, if it is in the order */
 	bool		kept;			/* the toggle stands where it should */
 	bool		stray;			/* it does not, and may: see notion_adopt.c */
 } NotionSlot;
@@ -238,7 +242,29 @@ typedef struct NotionChild
 	int			host_number;	/* in a title of the host's, 0 = none */
 	char		host_hash[9];
 	bool		outdated;		/* of a type that was configured before */
+	int			part;
 } NotionChild;
+
+/*
+ * One of the pages that a large notebook is split over; the first is that of
+ * the notebook itself, see rmsync_notion_part_id.
+ */
+typedef struct NotionPart
+{
+	char	   *id;				/* NULL = to be created */
+	char	   *title;			/* as it was sent, NULL = not known */
+	bool		candidate;		/* found: is it a part at all? */
+	bool		seen;			/* it was there when we looked */
+	bool		done;			/* nothing more to be tidied in this job */
+} NotionPart;
+
+/* Where pages that have no toggle yet go.  See rmsync_notion_place. */
+typedef struct NotionPlace
+{
+	int			part;
+	bool		start;			/* at its start, not behind a toggle */
+	int			room;			/* so many pages */
+} NotionPlace;
 
 /*
  * States of a job and what can follow.  Every state but START and FINISH may
@@ -267,14 +293,24 @@ typedef enum NotionState
 	NOTION_ARCHIVE,				/* PATCH in_trash -> FINISH */
 	NOTION_PROPERTIES,			/* PATCH page -> FINISH, CHECK, DATABASE */
 
+	/* notion_part_page.c */
+	NOTION_PART_INTENT,			/* commit -> PART_CREATE */
+	NOTION_PART_CREATE,			/* POST page -> WORK, CHECK */
+	NOTION_PART_TITLE,			/* PATCH page -> WORK, CHECK */
+	NOTION_PART_LOOK,			/* GET children -> PART_TRASH, WORK */
+	NOTION_PART_TRASH,			/* PATCH in_trash -> WORK */
+
 	/* notion_resolve.c */
 	NOTION_LIST,				/* GET children, all of them -> WORK */
-	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST */
+
+	/* notion_lost.c */
+	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST, CHECK (a
+								 * part) */
 	NOTION_CHECK_SOURCE,		/* GET data source -> NOTEBOOK */
 
 	/* notion_page.c */
 	NOTION_WORK,				/* -> DELETE, APPEND, EDIT_LIST, RETITLE,
-								 * PROPERTIES, NOTEBOOK, FINISH */
+								 * PART_*, PROPERTIES, NOTEBOOK, FINISH */
 	NOTION_DELETE,				/* DELETE block -> WORK */
 	NOTION_RETITLE,				/* PATCH block -> WORK */
 	NOTION_APPEND,				/* PATCH children of the page, its intents were
@@ -325,7 +361,6 @@ typedef struct NotionJob
 	int			failures;		/* pages with an item error */
 	int			losses;			/* how often the page was found lost */
 	char	   *lost_id;		/* the page that was lost */
-	bool		seen;			/* the page was there when we looked */
 	bool		source_seen;	/* the page was not there, its database is */
 	bool		looking;		/* whether a block is gone or its whole page */
 	List	   *extras;			/* char *: doubles of the page to be trashed */
@@ -336,7 +371,9 @@ typedef struct NotionJob
 	NotionSlot *slots;
 	int			nslots;
 	int		   *by_id;			/* slot numbers sorted by page id */
+	int			tail;			/* first slot of what stands behind all pages */
 	char	  **order;			/* page ids as the toggles stand at Notion */
+	int		   *order_part;		/* and in which parts */
 	int			norder;
 	bool		order_known;
 	List	   *orphans;		/* NotionOrphan * */
@@ -354,6 +391,20 @@ typedef struct NotionJob
 								 * stands in it is ours */
 	bool		relisted;		/* once per job after a failed append */
 
+	/* parts */
+	NotionPart *parts;
+	int			nparts;
+	int			listing;		/* the part that is being listed */
+	int			suspect;		/* the part an append says is gone */
+	int			checking;		/* the part CHECK asks for */
+	int			tidying;		/* the part of the PART states */
+	int			part_losses;
+	bool		no_split;		/* Notion does not want another part */
+	char	   *part_title;		/* of the create that may have happened */
+	int			part_at;		/* which part that was to be */
+	int			part_absent;	/* how often it was looked for in vain */
+	char	   *part_found;		/* and its id */
+
 	/* notion_adopt.c */
 	bool		adopting;		/* the host's page: list it first */
 	bool		keep_order;		/* what stands out of line may stay there */
@@ -368,6 +419,7 @@ typedef struct NotionJob
 	const char *anchor;			/* page id of the toggle it goes behind; NULL =
 								 * at_start or at the end */
 	bool		at_start;
+	int			part;			/* the page it goes to */
 	char	   *body;			/* in batch_cxt */
 	int			body_len;
 	bool		whole;			/* complete with this one request */

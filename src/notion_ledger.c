@@ -7,7 +7,8 @@
  * the engine reads them at the next commit.
  *
  *	page		external_id = its toggle; highlight, to-do: its block
- *				metadata = {"notion_page_id", "notion_block_id",
+ *				metadata = {"notion_page_id": the part it stands in,
+ *					"notion_block_id",
  *					"parent_type": "toggle_block" or the like,
  *					"stale": [toggles that are still to be deleted],
  *					"prints": what stands in it (notion_match.h),
@@ -24,6 +25,9 @@
  *	notebook	external_id = its page
  *				metadata = {"notion_page_id",
  *					"order": [keys as the blocks stand],
+ *					"parts": [{"id", "n": keys of the order that stand
+ *					in it, "title"}], if there are several; the first
+ *					is the page itself,
  *					"orphans": [[key, block]],
  *					"heading": {"id", "intent", "metadata"} of the heading above
  *					the to-dos; if it was adopted "page_order",
@@ -32,7 +36,8 @@
  *				intent = {"op": "create", "rm": marker,
  *					"tries": how often it was looked for in vain}, or
  *					{"op": "adopt"}: the page is to be looked at
- *					first, see notion_adopt.c
+ *					first, see notion_adopt.c, or {"op": "part",
+ *					"title", "at": which one, "absent"}
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.
@@ -229,7 +234,10 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
-	rmsync_json_field(&buf, "notion_page_id", nj->notebook->ledger.external_id);
+	rmsync_json_field(&buf, "notion_page_id",
+					  page != NULL && page->home != NULL
+						  ? page->home
+						  : nj->notebook->ledger.external_id);
 	rmsync_json_field(&buf, "notion_block_id", item->ledger.external_id);
 	rmsync_json_field(&buf, "parent_type",
 					  page != NULL && page->shape.compact
@@ -269,6 +277,7 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 		}
 		appendStringInfoChar(&buf, ']');
 	}
+	rmsync_notion_parts_meta(nj, &buf);
 	if (nj->own_order)
 		rmsync_json_field(&buf, "page_order",
 						  nj->newest_first ? "newest_first" : "notebook");

@@ -95,9 +95,11 @@ rmsync_notion_mark_kept(NotionJob *nj)
 	int *previous = palloc(sizeof(int) * (nj->norder + 1));
 	int64 *sum = palloc(sizeof(int64) * (nj->norder + 1));
 	int *tree = palloc(sizeof(int) * (nj->nslots + 1));
+	int last = rmsync_notion_last_part(nj);
 	int n = 0;
 	int best = -1;
 
+	rmsync_notion_mark_parts(nj);
 	for (int i = 0; i < nj->nslots; i++)
 		nj->slots[i].kept = false;
 	for (int i = 0; i <= nj->nslots; i++)
@@ -108,7 +110,8 @@ rmsync_notion_mark_kept(NotionJob *nj)
 		NotionSlot *slot = rmsync_notion_slot(nj, nj->order[i]);
 		int number;
 
-		if (slot == NULL || slot->block_id == NULL || slot->stray)
+		if (slot == NULL || slot->block_id == NULL || slot->stray ||
+			(rmsync_notion_is_tail(nj, slot) && nj->order_part[i] != last))
 			continue;
 		number = (int) (slot - nj->slots);
 		at[n] = number;
@@ -279,60 +282,85 @@ rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page)
 /* ---- the order itself ---- */
 
 void
-rmsync_notion_set_order(NotionJob *nj, char **keys, int n)
+rmsync_notion_set_order(NotionJob *nj, char **keys, const int *parts, int n)
 {
 	bool same = nj->order_known && n == nj->norder;
 	char **copy;
+	int *part;
 
 	for (int i = 0; same && i < n; i++)
-		same = strcmp(keys[i], nj->order[i]) == 0;
+		same =
+			strcmp(keys[i], nj->order[i]) == 0 && parts[i] == nj->order_part[i];
 	if (same)
 		return;
 
 	copy = MemoryContextAlloc(nj->job->cxt, sizeof(char *) * (n + 1));
+	part = MemoryContextAlloc(nj->job->cxt, sizeof(int) * (n + 1));
 	for (int i = 0; i < n; i++)
+	{
 		copy[i] = rmsync_notion_keep(nj, keys[i]);
+		part[i] = parts[i];
+	}
 	nj->order = copy;
+	nj->order_part = part;
 	nj->norder = n;
 	nj->order_known = true;
 	rmsync_notion_notebook_meta(nj);
 }
 
 static int
-add_batch(NotionJob *nj, char **order, int n)
+add_batch(NotionJob *nj, char **order, int *parts, int n)
 {
 	for (int i = 0; i < nj->nbatch; i++)
-		order[n++] = unconstify(char *, nj->batch[i]->key);
+	{
+		order[n] = unconstify(char *, nj->batch[i]->key);
+		parts[n++] = nj->part;
+	}
 	return n;
+}
+
+/*
+ * Does the batch stand before this element of the order, the first such one?
+ */
+static bool
+stands_before(NotionJob *nj, int i)
+{
+	if (nj->at_start)
+		return nj->order_part[i] >= nj->part;
+	return nj->anchor == NULL && nj->order_part[i] > nj->part;
 }
 
 void
 rmsync_notion_order_batch(NotionJob *nj)
 {
 	char **order = palloc(sizeof(char *) * (nj->norder + nj->nbatch + 1));
+	int *parts = palloc(sizeof(int) * (nj->norder + nj->nbatch + 1));
 	bool added = false;
 	int n = 0;
 
-	if (nj->at_start)
-	{
-		n = add_batch(nj, order, n);
-		added = true;
-	}
 	for (int i = 0; i < nj->norder; i++)
 	{
 		bool mine = false;
 
+		if (!added && stands_before(nj, i))
+		{
+			n = add_batch(nj, order, parts, n);
+			added = true;
+		}
 		for (int k = 0; k < nj->nbatch && !mine; k++)
 			mine = strcmp(nj->order[i], nj->batch[k]->key) == 0;
 		if (!mine)
-			order[n++] = nj->order[i];
+		{
+			order[n] = nj->order[i];
+			parts[n++] = nj->order_part[i];
+		}
 		if (!added && nj->anchor != NULL && strcmp(nj->order[i], nj->anchor) == 0)
 		{
-			n = add_batch(nj, order, n);
+			n = add_batch(nj, order, parts, n);
 			added = true;
 		}
 	}
 	if (!added)
-		n = add_batch(nj, order, n);
-	rmsync_notion_set_order(nj, order, n);
+		n = add_batch(nj, order, parts, n);
+	rmsync_notion_set_order(nj, order, parts, n);
 }

@@ -63,7 +63,8 @@ delete_response(NotionJob *nj, NotionAnswer answer)
 	NotionDelete *entry = linitial(nj->deletes);
 	NotionPage *page = entry->page;
 
-	if (answer == NOTION_GONE && rmsync_notion_look_first(nj))
+	if (answer == NOTION_GONE &&
+		rmsync_notion_look_first(nj, page != NULL ? page->home : NULL))
 		return;
 
 	/* not there, or in the trash already, is as good */
@@ -121,7 +122,7 @@ retitle_response(NotionJob *nj, NotionAnswer answer)
 {
 	NotionPage *page = nj->retitle;
 
-	if (answer == NOTION_GONE && rmsync_notion_look_first(nj))
+	if (answer == NOTION_GONE && rmsync_notion_look_first(nj, page->home))
 		return;
 	nj->state = NOTION_WORK;
 	if (answer == NOTION_DONE)
@@ -202,6 +203,10 @@ wants_properties(NotionJob *nj)
 static NotionState
 after_pages(NotionJob *nj)
 {
+	NotionState state = rmsync_notion_tidy_parts(nj);
+
+	if (state != NOTION_WORK)
+		return state;
 	if (!wants_properties(nj))
 		return NOTION_FINISH;
 	if (!nj->remote.complete)
@@ -231,6 +236,8 @@ work(NotionJob *nj)
 		nj->commit = false;
 		return true;
 	}
+	else if (nj->state != NOTION_WORK)
+		return false; /* they need a page to stand in */
 	else if ((page = next_page(nj, NOTION_PLAN_EDIT)) != NULL)
 		rmsync_notion_edit_start(nj, page);
 	else if ((nj->retitle = next_retitle(nj)) != NULL)

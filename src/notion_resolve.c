@@ -3,36 +3,24 @@
  * notion_resolve.c
  *	  Looks at what is at Notion before anything else is sent.
  *
- * Two questions are answered here.
- *
  * LIST: which toggles stand in the notebook's page, and in which order?  It
  * is asked when an append has an unknown outcome, when the page was found
  * instead of created, when nobody has recorded the order, and when an append
  * failed because a toggle it should stand behind is gone.  An append that is
  * not there is looked for once more, after a while, before it is sent again.
  *
- * CHECK, CHECK_SOURCE: is the page gone?  Only if the database itself is
- * still there is the page created anew; a database that is gone or unshared
- * holds the lane.  If the user wants no page made anew, the notebook is parked:
- * its items wait, and its page is looked at now and then.  Then nothing may be
- * concluded from a block that is gone before its page was seen, because with
- * the page it may come back.
+ * Called by target_notion.c.  Must never take half a list for a whole one.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "target_notion.h"
 
 /* Times an append must be absent before it is sent again. */
 #define ABSENT_LOOKS 2
-#define VANISHING_DELAY_MS 60000
-
-/* How often a page is looked at that was lost and may come back. */
-#define PARKED_DELAY_MS (3600 * 1000)
 
 /* No page of ours has so many; a list that never ends must end. */
 #define MAX_CHILDREN 200000
@@ -45,6 +33,8 @@ rmsync_notion_list_start(NotionJob *nj)
 {
 	nj->nchildren = 0;
 	nj->cursor = NULL;
+	nj->listing = 0;
+	nj->part_found = NULL;
 	nj->state = NOTION_LIST;
 }
 
@@ -107,6 +97,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	child = &nj->children[nj->nchildren++];
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
+	child->part = nj->listing;
 	read_marker(nj, block, child);
 	rmsync_notion_read_host_title(block, child);
 	child->key = rmsync_notion_keep(nj, child->key);
@@ -145,6 +136,7 @@ append_found(NotionJob *nj, NotionPage *page, Jsonb *intent,
 								rmsync_json_get_string(intent, "prints", NULL),
 								rmsync_json_get_string(intent, "title", NULL));
 		page->sending.compact = rmsync_json_get_bool(intent, "compact", false);
+		page->home = rmsync_notion_part_id(nj, child->part);
 		rmsync_notion_written(nj, page, child->id, hash ? hash : "",
 							  place ? place : "");
 		return;
@@ -273,6 +265,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 	if (page->item->ledger.external_id == NULL)
 	{
 		rmsync_notion_set_external(nj, page->item, child->id);
+		page->home = rmsync_notion_part_id(nj, child->part);
 		slot->block_id = page->item->ledger.external_id;
 		return;
 	}
@@ -288,6 +281,7 @@ settle_missing(NotionJob *nj)
 {
 	bool *seen = palloc0(sizeof(bool) * (nj->nslots + 1));
 	char **order = palloc(sizeof(char *) * (nj->nchildren + 1));
+	int *parts = palloc(sizeof(int) * (nj->nchildren + 1));
 	int n = 0;
 
 	for (int i = 0; i < nj->nchildren; i++)
@@ -298,7 +292,8 @@ settle_missing(NotionJob *nj)
 			!rmsync_notion_same_id(slot->block_id, nj->children[i].id))
 			continue;
 		seen[slot - nj->slots] = true;
-		order[n++] = unconstify(char *, slot->key);
+		order[n] = unconstify(char *, slot->key);
+		parts[n++] = nj->children[i].part;
 	}
 	for (int i = 0; i < nj->nslots; i++)
 	{
@@ -312,16 +307,18 @@ settle_missing(NotionJob *nj)
 		else if (slot->sibling != NULL)
 			slot->sibling->lost = true;
 	}
-	rmsync_notion_set_order(nj, order, n);
+	rmsync_notion_set_order(nj, order, parts, n);
 }
 
 /*
- * The whole list is here.
+ * The whole list is here, of all parts.
  */
 static void
 listed(NotionJob *nj)
 {
-	bool again = settle_unknown(nj);
+	bool again = rmsync_notion_settle_parts(nj);
+
+	again = settle_unknown(nj) || again;
 
 	if (nj->adopting || nj->adopted)
 	{
@@ -361,6 +358,13 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	Jsonb *results;
 	char *cursor;
 
+	if (answer == NOTION_GONE && nj->listing > 0)
+	{
+		rmsync_notion_listing_gone(nj);
+		if (!rmsync_notion_next_listing(nj))
+			listed(nj);
+		return;
+	}
 	if (answer != NOTION_DONE)
 	{
 		nj->state = NOTION_CHECK;
@@ -370,11 +374,19 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	if (results == NULL)
 		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
+	{
 		add_child(nj, rmsync_json_element(results, i));
+		if (nj->listing == 0)
+			rmsync_notion_see_block(nj, rmsync_json_element(results, i));
+	}
 
 	cursor = rmsync_json_get_string(nj->reply, "next_cursor", NULL);
 	if (!rmsync_json_get_bool(nj->reply, "has_more", false))
-		listed(nj);
+	{
+		nj->cursor = NULL;
+		if (!rmsync_notion_next_listing(nj))
+			listed(nj);
+	}
 	else if (cursor == NULL || nj->nchildren > MAX_CHILDREN ||
 			 rmsync_json_array_length(results) == 0)
 		rmsync_notion_stop_invalid(nj); /* half a list must not count */
@@ -383,156 +395,30 @@ list_response(NotionJob *nj, NotionAnswer answer)
 }
 
 
-/* ---- CHECK, CHECK_SOURCE ---- */
-
 bool
-rmsync_notion_look_first(NotionJob *nj)
+rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
+						RmsyncStep *step)
 {
-	if (nj->seen || nj->created || !nj->notebook->present ||
-		nj->notebook->ledger.external_id == NULL)
-		return false;
-	nj->looking = true;
-	nj->state = NOTION_CHECK;
-	return true;
-}
-
-/* The user wants to decide: says which notebook it is, and what to do. */
-static void
-park(NotionJob *nj)
-{
-	const char *title = nj->notebook->src.title;
-
-	if (title == NULL)
-		title = "";
-	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
-					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
-								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
-								pg_encoding_mbcliplen(PG_UTF8, title,
-													  strlen(title), 200),
-								title));
-}
-
-/* The page is not there, though its database is. */
-static void
-page_lost(NotionJob *nj)
-{
-	nj->source_seen = false;
-	if (nj->config.stop_if_lost)
-	{
-		park(nj);
-		return;
-	}
-
-	/* the user has thrown the page away; what the source has comes back */
-	nj->losses++;
-	nj->lost_id = nj->notebook->ledger.external_id;
-	rmsync_notion_forget_all(nj);
-	nj->state = NOTION_NOTEBOOK;
-}
-
-static void
-check_response(NotionJob *nj, NotionAnswer answer)
-{
-	if (answer != NOTION_DONE ||
-		rmsync_json_get_bool(nj->reply, "in_trash", false))
-	{
-		if (nj->source_seen)
-			page_lost(nj);
-		else
-			nj->state = NOTION_CHECK_SOURCE;
-		return;
-	}
-	nj->seen = true;
-	nj->source_seen = false;
-	if (nj->looking)
-	{
-		/* only the block is gone */
-		nj->looking = false;
-		nj->state = NOTION_WORK;
-	}
-	else if (!nj->relisted)
-	{
-		/* the page is there: what the append should stand behind is not */
-		nj->relisted = true;
-		rmsync_notion_list_start(nj);
-	}
-	else
-		rmsync_notion_stop(nj, RMSYNC_FAIL_GROUP, VANISHING_DELAY_MS,
-						   "object_not_found", nj->error);
-}
-
-static void
-check_source_response(NotionJob *nj, NotionAnswer answer)
-{
-	if (answer != NOTION_DONE ||
-		rmsync_json_get_bool(nj->reply, "in_trash", false))
-	{
-		rmsync_notion_stop(nj, RMSYNC_FAIL_HELD, 0, "database_missing",
-						   "The Notion database does not exist, is in the trash, or is no longer shared with the connection.");
-		return;
-	}
-
-	/*
-	 * Look at the page once more: what it stood in may have been restored
-	 * between the two requests, and the page with it.
-	 */
-	nj->source_seen = true;
-	nj->state = NOTION_CHECK;
-}
-
-
-/* ---- dispatch ---- */
-
-bool
-rmsync_notion_resolve_next(NotionJob *nj, RmsyncHttpRequest *request,
-						   RmsyncStep *step)
-{
-	const char *page = nj->notebook->ledger.external_id;
-	char *path;
+	const char *page = rmsync_notion_part_id(nj, nj->listing);
+	StringInfoData path;
 
 	*step = RMSYNC_STEP_REQUEST;
-	if (nj->state == NOTION_CHECK_SOURCE)
+	initStringInfo(&path);
+	appendStringInfo(&path, "/blocks/%s/children?page_size=100", page);
+	if (nj->cursor != NULL)
 	{
-		if (!nj->remote.complete)
-		{
-			/* discovery asks the same question */
-			nj->losses++;
-			nj->lost_id = nj->notebook->ledger.external_id;
-			rmsync_notion_forget_all(nj);
-			nj->state = rmsync_notion_discover_start(nj);
-			return false;
-		}
-		path = psprintf("/data_sources/%s", nj->remote.data_source_id);
+		appendStringInfoString(&path, "&start_cursor=");
+		rmsync_notion_encode(&path, nj->cursor);
 	}
-	else if (nj->state == NOTION_CHECK)
-		path = psprintf("/pages/%s", page);
-	else if (nj->cursor != NULL)
-	{
-		StringInfoData buf;
-
-		initStringInfo(&buf);
-		appendStringInfo(&buf,
-						 "/blocks/%s/children?page_size=100&start_cursor=", page);
-		rmsync_notion_encode(&buf, nj->cursor);
-		path = buf.data;
-	}
-	else
-		path = psprintf("/blocks/%s/children?page_size=100", page);
-	rmsync_notion_call(nj, request, NOTION_READ, "GET", path, NULL, 0);
+	rmsync_notion_call(nj, request, NOTION_READ, "GET", path.data, NULL, 0);
 	return true;
 }
 
 void
-rmsync_notion_resolve_response(NotionJob *nj, const RmsyncHttpResponse *response)
+rmsync_notion_list_response(NotionJob *nj, const RmsyncHttpResponse *response)
 {
 	NotionAnswer answer = rmsync_notion_answer(nj, response);
 
-	if (answer == NOTION_AGAIN || answer == NOTION_STOPPED)
-		return;
-	if (nj->state == NOTION_LIST)
+	if (answer != NOTION_AGAIN && answer != NOTION_STOPPED)
 		list_response(nj, answer);
-	else if (nj->state == NOTION_CHECK)
-		check_response(nj, answer);
-	else
-		check_source_response(nj, answer);
 }

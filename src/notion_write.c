@@ -18,202 +18,13 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
-#include "fingerprint.h"
-#include "markdown.h"
 #include "target_notion_write.h"
 
 #define REBUILD_DELAY_MS 5000
 
 
-/* ---- composing ---- */
-
-/*
- * No two toggles carry the same one, not even of the same version: it tells
- * whether this append was done.
- */
-char *
-rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item)
-{
-	char *text;
-	char hex[RMSYNC_HASH_LEN + 1];
-
-	text = psprintf(INT64_FORMAT "|%s|" INT64_FORMAT "|" INT64_FORMAT,
-					nj->job->lane->lane_id, item->id, item->version,
-					(int64) GetCurrentTimestamp());
-	rmsync_sha256_hex(text, strlen(text), hex);
-	return pnstrdup(hex, RMSYNC_NOTION_RM_LEN);
-}
-
-/*
- * What will be recorded of the block that is being sent.
- */
-static void
-set_sending(NotionJob *nj, NotionPage *page, const char *title)
-{
-	char *prints = NULL;
-	int n;
-	NotionPrint *list = rmsync_notion_prints(page->toggle->children, &n);
-
-	if (n <= NOTION_MAX_PRINTS)
-		prints = rmsync_notion_prints_text(list, n);
-	rmsync_notion_set_shape(nj, &page->sending, prints,
-							rmsync_notion_title_hash(title));
-}
-
-/*
- * Renders a page into page->toggle, in the batch's context.  Returns false if
- * its text cannot be: the item has failed then.
- */
-static bool
-render_page(NotionJob *nj, NotionPage *page)
-{
-	MemoryContext old = MemoryContextSwitchTo(nj->batch_cxt);
-	RmsyncItem *item = page->item;
-	const char *text = item->src.text ? item->src.text : "";
-	char *why = NULL;
-	char *title;
-	RmsyncDocument *doc;
-
-	page->toggle = NULL;
-	page->rm = rmsync_notion_rm(nj, item);
-	rmsync_notion_set_shape(nj, &page->sending, NULL, NULL);
-	if (item->type != RMSYNC_PAGE)
-	{
-		page->toggle = rmsync_notion_note_block(nj, item, page->rm);
-		MemoryContextSwitchTo(old);
-		return true;
-	}
-	title = rmsync_notion_title(nj, item);
-	if (rmsync_notion_is_compact(nj, item))
-	{
-		page->toggle =
-			rmsync_notion_text_block("paragraph",
-									 rmsync_notion_compact_text(nj, item, title,
-																page->rm),
-									 "");
-		set_sending(nj, page, title);
-		page->sending.compact = true;
-		MemoryContextSwitchTo(old);
-		return true;
-	}
-	doc = rmsync_markdown_parse(text, strlen(text), &why);
-	if (doc != NULL)
-	{
-		page->toggle =
-			rmsync_notion_toggle(title, rmsync_notion_link(nj, item, page->rm),
-								 rmsync_notion_render(doc));
-		set_sending(nj, page, title);
-	}
-	MemoryContextSwitchTo(old);
-
-	if (page->toggle == NULL)
-	{
-		rmsync_notion_fail_item(nj, item,
-								why ? why : "The page's text cannot be parsed.");
-		page->action = NOTION_PLAN_DECIDED;
-	}
-	return page->toggle != NULL;
-}
-
-static bool
-arrays_fit(const NotionBlock *block)
-{
-	if (block->nchildren > NOTION_MAX_ARRAY)
-		return false;
-	for (const NotionBlock *c = block->children; c != NULL; c = c->next)
-	{
-		if (!arrays_fit(c))
-			return false;
-	}
-	return true;
-}
-
-/* One request can take the toggle with all that is in it. */
-static bool
-fits_alone(const NotionBlock *toggle)
-{
-	return toggle->height <= NOTION_MAX_TIERS &&
-		   toggle->total <= NOTION_MAX_BLOCKS &&
-		   toggle->bytes <= NOTION_MAX_BYTES && arrays_fit(toggle);
-}
-
-/* What the batch holds so far. */
-typedef struct Load
-{
-	int blocks;
-	size_t bytes;
-	int cap; /* most pages */
-} Load;
-
-/*
- * Adds a page to the batch.  Returns false if it has to wait for the next.
- */
-static bool
-add_page(NotionJob *nj, NotionPage *page, Load *load)
-{
-	NotionBlock *toggle = page->toggle;
-	int cap = Min(load->cap, page->cap);
-	bool alone = !fits_alone(toggle);
-
-	if (nj->nbatch > 0 && (alone || nj->nbatch >= cap ||
-						   load->blocks + toggle->total > NOTION_MAX_BLOCKS ||
-						   load->bytes + toggle->bytes + 1 > NOTION_MAX_BYTES))
-		return false;
-
-	load->cap = alone ? 1 : cap;
-	load->blocks += toggle->total;
-	load->bytes += toggle->bytes + 1;
-	if (nj->nbatch > 0)
-		nj->batch[nj->nbatch - 1]->toggle->next = toggle;
-	toggle->next = NULL;
-	nj->batch[nj->nbatch++] = page;
-	return true;
-}
-
-/*
- * Collects the first run of pages to be written.  Leaves in nj->anchor the
- * page behind whose toggle they go: the last one of the run that has an old
- * toggle in its place, else the nearest one before the run.
- */
-static void
-collect_run(NotionJob *nj)
-{
-	const char *before = NULL;
-	const char *own = NULL;
-	bool after = false;
-	Load load = { 0, 0, NOTION_MAX_ARRAY };
-
-	for (int i = 0; i < nj->nslots; i++)
-	{
-		NotionSlot *slot = &nj->slots[i];
-		bool kept = slot->kept && slot->block_id != NULL;
-
-		if (slot->page != NULL && slot->page->action == NOTION_PLAN_WRITE &&
-			!after)
-		{
-			if (!render_page(nj, slot->page))
-				continue;
-			if (add_page(nj, slot->page, &load))
-			{
-				if (kept)
-					own = slot->key;
-				continue;
-			}
-			slot->page->toggle = NULL;
-			after = true;
-		}
-		if (nj->nbatch > 0 && kept)
-			after = true;
-		if (nj->nbatch == 0 && kept)
-			before = slot->key;
-		if (after)
-			break;
-	}
-	nj->anchor = own ? own : before;
-	nj->at_start = nj->anchor == NULL && nj->norder > 0;
-}
+/* ---- before an append ---- */
 
 /*
  * What an append will have done, should its answer be lost.
@@ -260,7 +71,7 @@ rmsync_notion_batch(NotionJob *nj)
 	old = MemoryContextSwitchTo(nj->batch_cxt);
 	nj->batch = palloc(sizeof(NotionPage *) * NOTION_MAX_ARRAY);
 	nj->nbatch = 0;
-	collect_run(nj);
+	rmsync_notion_collect(nj);
 	if (nj->nbatch == 0)
 	{
 		MemoryContextSwitchTo(old);
@@ -272,7 +83,7 @@ rmsync_notion_batch(NotionJob *nj)
 		position.kind = NOTION_AFTER;
 		position.after_id = rmsync_notion_slot(nj, nj->anchor)->block_id;
 	}
-	else if (nj->at_start && nj->head != NULL)
+	else if (nj->at_start && nj->part == 0 && nj->head != NULL)
 	{
 		position.kind = NOTION_AFTER;
 		position.after_id = nj->head;
@@ -357,10 +168,14 @@ batch_written(NotionJob *nj, char **ids)
 	{
 		NotionPage *page = nj->batch[i];
 
+		page->home = rmsync_notion_part_id(nj, nj->part);
 		rmsync_notion_written(nj, page, ids[i], page->item->content_hash,
 							  page->item->placement_hash);
 		if (page->slot >= 0)
+		{
 			nj->slots[page->slot].kept = true;
+			nj->slots[page->slot].part = nj->part;
+		}
 		page->synced = true;
 		if (page->deletes == 0)
 			rmsync_notion_settle(nj, page);
@@ -386,7 +201,8 @@ append_invalid(NotionJob *nj)
 
 	rmsync_notion_batch_rejected(nj);
 	nj->state = NOTION_WORK;
-	if ((nj->anchor != NULL || (nj->at_start && nj->head != NULL)) &&
+	if ((nj->anchor != NULL ||
+		 (nj->at_start && nj->part == 0 && nj->head != NULL)) &&
 		!nj->relisted &&
 		strncmp(nj->error, about_content, strlen(about_content)) != 0)
 	{
@@ -433,7 +249,7 @@ rmsync_notion_append_request(NotionJob *nj, RmsyncHttpRequest *request)
 		nj->batch[i]->item->requests++;
 	rmsync_notion_call(nj, request, NOTION_ADD, "PATCH",
 					   psprintf("/blocks/%s/children",
-								nj->notebook->ledger.external_id),
+								rmsync_notion_part_id(nj, nj->part)),
 					   nj->body, nj->body_len);
 }
 
@@ -456,6 +272,7 @@ rmsync_notion_append_response(NotionJob *nj, NotionAnswer answer)
 	else if (answer == NOTION_GONE)
 	{
 		rmsync_notion_batch_rejected(nj);
+		nj->suspect = nj->part;
 		nj->state = NOTION_CHECK;
 	}
 	else

@@ -36,8 +36,12 @@ static const StateHandler discover = { rmsync_notion_discover_next,
 									   rmsync_notion_discover_response };
 static const StateHandler notebook = { rmsync_notion_notebook_next,
 									   rmsync_notion_notebook_response };
-static const StateHandler resolve = { rmsync_notion_resolve_next,
-									  rmsync_notion_resolve_response };
+static const StateHandler list = { rmsync_notion_list_next,
+								   rmsync_notion_list_response };
+static const StateHandler check = { rmsync_notion_check_next,
+									rmsync_notion_check_response };
+static const StateHandler parts = { rmsync_notion_part_next,
+									rmsync_notion_part_response };
 static const StateHandler poll = { rmsync_notion_poll_next,
 								   rmsync_notion_poll_response };
 static const StateHandler pages = { rmsync_notion_page_next,
@@ -59,9 +63,14 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_SAVE_NOTEBOOK] = &notebook,
 	[NOTION_ARCHIVE] = &notebook,
 	[NOTION_PROPERTIES] = &notebook,
-	[NOTION_LIST] = &resolve,
-	[NOTION_CHECK] = &resolve,
-	[NOTION_CHECK_SOURCE] = &resolve,
+	[NOTION_PART_INTENT] = &parts,
+	[NOTION_PART_CREATE] = &parts,
+	[NOTION_PART_TITLE] = &parts,
+	[NOTION_PART_LOOK] = &parts,
+	[NOTION_PART_TRASH] = &parts,
+	[NOTION_LIST] = &list,
+	[NOTION_CHECK] = &check,
+	[NOTION_CHECK_SOURCE] = &check,
 	[NOTION_WORK] = &pages,
 	[NOTION_DELETE] = &pages,
 	[NOTION_RETITLE] = &pages,

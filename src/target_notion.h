@@ -13,10 +13,14 @@
  *	notion_properties.c	what its columns say
  *	notion_todo.c		the row that a to-do becomes, and its columns
  *	notion_imagine.c	answers for a preview
- *	notion_resolve.c	looking at what is there: unknown outcomes, lost pages
+ *	notion_resolve.c	looking at what is there: unknown outcomes
+ *	notion_lost.c		is a page gone, or only a block that stood in it?
  *	notion_adopt.c		taking over what the host's own sync has delivered
+ *	notion_slot.c		the pages in the order the reader shall see
  *	notion_plan.c		what is to be done
  *	notion_order.c		which toggles stand where they should
+ *	notion_part.c		notebooks that are split over several pages ...
+ *	notion_part_page.c	... and those pages
  *	notion_page.c		the toggles that the pages become
  *	notion_edit.c		changing a toggle in place ...
  *	notion_edit_worth.c	... if it is worth while ...
@@ -25,7 +29,8 @@
  *	notion_title.c		what stands above a page's text
  *	notion_note.c		the blocks that highlights and to-dos become
  *	notion_link.c		keys and markers of all these blocks
- *	notion_write.c		the appends that bring their texts
+ *	notion_compose.c	what goes into the next append ...
+ *	notion_write.c		... and the appends that bring the texts
  *	notion_ledger.c		what is recorded
  *	notion_oauth.c		renewing a token
  *	notion_probe.c		testing a connection (notion_probe.h, notion_talk.h)
@@ -227,20 +232,27 @@ extern const char *rmsync_notion_imagine(RmsyncJob *job,
 
 /* ---- notion_resolve.c ---- */
 
-extern bool rmsync_notion_resolve_next(NotionJob *nj,
-									   RmsyncHttpRequest *request,
-									   RmsyncStep *step);
-extern void rmsync_notion_resolve_response(NotionJob *nj,
-										   const RmsyncHttpResponse *response);
-
-/*
- * A block is gone: must we look whether its page is, before anything is
- * concluded from that?  Then the state is set, and the request comes again.
- */
-extern bool rmsync_notion_look_first(NotionJob *nj);
+extern bool rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_list_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
 
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);
+
+/* ---- notion_lost.c ---- */
+
+extern bool rmsync_notion_check_next(NotionJob *nj, RmsyncHttpRequest *request,
+									 RmsyncStep *step);
+extern void rmsync_notion_check_response(NotionJob *nj,
+										 const RmsyncHttpResponse *response);
+
+/*
+ * A block is gone that stood in the page "home" (NULL = the notebook's): must
+ * we look whether that is gone, before anything is concluded from it?  Then the
+ * state is set, and the request comes again.
+ */
+extern bool rmsync_notion_look_first(NotionJob *nj, const char *home);
 
 /* ---- notion_adopt.c ---- */
 
@@ -261,19 +273,21 @@ extern void rmsync_notion_add_stray(NotionJob *nj, const char *key);
 extern void rmsync_notion_drop_stray(NotionJob *nj, const char *key);
 extern void rmsync_notion_mark_strays(NotionJob *nj);
 
+/* ---- notion_slot.c ---- */
+
+/* Makes the slots, in display order. */
+extern void rmsync_notion_load_slots(NotionJob *nj);
+
+/* The slot of a page, NULL if it is no live page. */
+extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *key);
+
 /* ---- notion_plan.c ---- */
 
 /* Reads items, siblings and ledger entries. */
 extern void rmsync_notion_load(NotionJob *nj);
 
-/* Makes the slots, in display order. */
-extern void rmsync_notion_load_slots(NotionJob *nj);
-
 /* Decides what is to be done with every due page; needs no request. */
 extern void rmsync_notion_plan(NotionJob *nj);
-
-/* The slot of a page, NULL if it is no live page. */
-extern NotionSlot *rmsync_notion_slot(NotionJob *nj, const char *key);
 
 /* True if the job has nothing to send. */
 extern bool rmsync_notion_idle(NotionJob *nj);
@@ -306,11 +320,71 @@ extern void rmsync_notion_drop_orphan(NotionJob *nj, const char *block_id);
 extern void rmsync_notion_delete_orphans(NotionJob *nj);
 extern void rmsync_notion_claim_orphans(NotionJob *nj, NotionPage *page);
 
-/* Replaces what is known of the toggles' order; strings are copied. */
-extern void rmsync_notion_set_order(NotionJob *nj, char **keys, int n);
+/*
+ * Replaces what is known of the toggles' order, over all parts; strings are
+ * copied.
+ */
+extern void rmsync_notion_set_order(NotionJob *nj, char **keys,
+									const int *parts, int n);
 
 /* Puts the pages of the append under way where they were appended. */
 extern void rmsync_notion_order_batch(NotionJob *nj);
+
+/* ---- notion_part.c ---- */
+
+/* Id of the page a part is; NULL if it has to be created. */
+extern const char *rmsync_notion_part_id(NotionJob *nj, int part);
+
+/* Is this the id of one of the parts?  And of which; 0 if of none. */
+extern bool rmsync_notion_is_part(NotionJob *nj, const char *id);
+extern int	rmsync_notion_part_of(NotionJob *nj, const char *id);
+
+/* There is the notebook's page only. */
+extern void rmsync_notion_reset_parts(NotionJob *nj);
+
+/* The parts in the metadata of the notebook, and in which of them the order's
+ * keys stand; and the member with them. */
+extern void rmsync_notion_load_parts(NotionJob *nj, Jsonb *metadata);
+extern void rmsync_notion_parts_meta(NotionJob *nj, StringInfo buf);
+extern void rmsync_notion_set_part_intent(NotionJob *nj, int absent);
+
+/* Tells the slots in which part their blocks stand. */
+extern void rmsync_notion_mark_parts(NotionJob *nj);
+
+/* Does this slot stand behind all pages?  That is, in the last part. */
+extern bool rmsync_notion_is_tail(NotionJob *nj, const NotionSlot *slot);
+extern int	rmsync_notion_last_part(NotionJob *nj);
+
+/*
+ * Where the new block of a slot goes if the one that stands before it is
+ * "before" (NULL = none).
+ */
+extern NotionPlace rmsync_notion_place(NotionJob *nj, const NotionSlot *before,
+									   const NotionSlot *slot);
+
+/* A part, at the end or where one was lost; it has this id now. */
+extern void rmsync_notion_add_part(NotionJob *nj, int part, const char *id,
+								   const char *title);
+
+/* It is no more: nothing stands in it, or all that stood there is gone. */
+extern void rmsync_notion_drop_part(NotionJob *nj, int part);
+extern void rmsync_notion_part_lost(NotionJob *nj, int part);
+
+/* While the parts are listed: a block of the notebook's page, the end of a
+ * part (false: that was the last), one that is not there, all. */
+extern void rmsync_notion_see_block(NotionJob *nj, Jsonb *block);
+extern bool rmsync_notion_next_listing(NotionJob *nj);
+extern void rmsync_notion_listing_gone(NotionJob *nj);
+extern bool rmsync_notion_settle_parts(NotionJob *nj);
+
+/* ---- notion_part_page.c ---- */
+
+/* What the parts still need; WORK if nothing. */
+extern NotionState rmsync_notion_tidy_parts(NotionJob *nj);
+extern bool rmsync_notion_part_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_part_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
 
 /* ---- notion_ledger.c ---- */
 

@@ -10,7 +10,7 @@
 
 #include "target_notion.h"
 
-/* ---- notion_write.c ---- */
+/* ---- notion_compose.c ---- */
 
 /* Limits of a request, contracts/notion.md 2.1. */
 #define NOTION_MAX_ARRAY 100
@@ -20,6 +20,14 @@
 
 /* Marker of the append that brings this version of the page. */
 extern char *rmsync_notion_rm(NotionJob *nj, const RmsyncItem *item);
+
+/*
+ * Collects the pages of the next append in nj->batch, and where they go.  None:
+ * nothing is left, or nj->state says that a part must be created first.
+ */
+extern void rmsync_notion_collect(NotionJob *nj);
+
+/* ---- notion_write.c ---- */
 
 /*
  * Puts the next pages to be written into an append, with their intents.

@@ -67,7 +67,11 @@ def notebooks(store, user=None):
                         "title": page.plain_title(), "parent": page.parent.id,
                         "properties": {p.name: simple(page, p) for p in
                                        page.parent.schema.values()},
-                        "blocks": page_text(page)})
+                        "blocks": page_text(page),
+                        "parts": [{"id": c.id, "title": c.plain_title(),
+                                   "blocks": page_text(c)}
+                                  for c in page.live_children()
+                                  if c.kind == "page"]})
     return out
 
 

@@ -225,7 +225,19 @@ sub settled
 sub pages
 {
 	my ($self, $user) = @_;
-	return @{ $self->{fake}->get('/_notebooks' . (defined $user ? "?user=user$user" : '')) };
+	my @pages = @{ $self->{fake}->get('/_notebooks' . (defined $user ? "?user=user$user" : '')) };
+
+	foreach my $page (@pages)
+	{
+		# "Name (2)", "Name (3)" ... go on where the page ends
+		my @parts = sort { $a->{number} <=> $b->{number} }
+		  map { $_->{title} =~ /\((\d+)\)$/ ? { %$_, number => $1 } : () } @{ $page->{parts} };
+
+		$page->{parts} = \@parts;
+		$page->{own} = $page->{blocks};
+		$page->{blocks} = [ @{ $page->{blocks} }, map { @{ $_->{blocks} } } @parts ];
+	}
+	return @pages;
 }
 
 # The live page of a notebook, undef if there is none; and its blocks.
@@ -517,6 +529,13 @@ sub problems_of
 		push @problems, "$name: title is \"$page->{title}\"" if $page->{title} ne $book->{name};
 		push @problems, "$name: stands in $page->{parent}"
 		  if $at->{source} && $page->{parent} ne $at->{source};
+		my $n = 1;
+		foreach my $part (@{ $page->{parts} })
+		{
+			my $title = "$book->{name} (" . ++$n . ')';
+			push @problems, "$name: part $n is \"$part->{title}\"" if $part->{title} ne $title;
+			push @problems, "$name: part $n is empty" unless @{ $part->{blocks} };
+		}
 		push @problems, map { "$name: $_" }
 		  $self->page_problems($book, $page, $at->{newest_first}, \%failed);
 		push @problems, map { "$name: $_" }

@@ -658,8 +658,8 @@ my %user = (
 		my $where = $self->dice(3);
 		return unless $book;
 		my $text = 'own block ' . $self->fresh . '.';
-		my $at = $where == 0 || !@{ $page->{blocks} } ? 'start' : $where == 1 ? 'end'
-		  : { after => $page->{blocks}[ $#{ $page->{blocks} } / 2 ]{id} };
+		my $at = $where == 0 || !@{ $page->{own} } ? 'start' : $where == 1 ? 'end'
+		  : { after => $page->{own}[ $#{ $page->{own} } / 2 ]{id} };
 		$self->notion({ cmd => 'user_block', parent => $page->{id}, text => $text, position => $at });
 		push @{ $self->{own} }, { text => $text, on => $page->{id}, book => $book->{uuid}, lost => $book->{lost} };
 		return "adds \"$text\" to $book->{name}";
@@ -1061,6 +1061,7 @@ sub begin
 			highlights => $life->one_of(qw(callout callout quote off)),
 			todos => $life->chance(70) ? 'blocks' : 'off');
 		$config{page_order} = 'newest_first' if $life->chance(25);
+		$config{split_pages} = 3 if $seed % 3 == 1;
 		$life->{two_way}{$user} = $config{two_way} = JSON::PP::true
 		  if $config{todos} eq 'blocks' && $life->chance(60);
 		$life->connect($user, %config);
