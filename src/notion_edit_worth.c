@@ -160,10 +160,12 @@ choose_few(NotionJob *nj)
 static bool
 is_due(const NotionJob *nj, int slot, int beside)
 {
-	const NotionSlot *other = &nj->slots[beside];
+	const NotionSlot *other;
 
-	return beside >= 0 && beside < nj->nslots && other->page != NULL &&
-		   other->part == nj->slots[slot].part &&
+	if (beside < 0 || beside >= nj->nslots)
+		return false;
+	other = &nj->slots[beside];
+	return other->page != NULL && other->part == nj->slots[slot].part &&
 		   (other->page->action == NOTION_PLAN_WRITE ||
 			other->page->action == NOTION_PLAN_EDIT);
 }

@@ -281,3 +281,6 @@ $t->settled('as previewed');
 is(join(', ', map { "$_->{method} " . ($_->{path} =~ s{^/v1/([a-z]+)/[^/]+}{$1}r =~ s/\?.*//r) } $t->arrivals(since => $since)),
 	$steps =~ s/\?[^,]*//gr, 'and they are what is sent');
 $t->equal('as previewed', 4);
+
+$t->stop;
+done_testing();
