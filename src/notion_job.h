@@ -319,7 +319,8 @@ typedef enum NotionState
 	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
 
 	/* notion_edit.c */
-	NOTION_EDIT_LIST,			/* GET children of a toggle -> EDIT, WORK */
+	NOTION_EDIT_LIST,			/* GET children of a toggle, or of a block in it
+								 * -> EDIT, WORK */
 	NOTION_EDIT,				/* PATCH, DELETE, PATCH children, its doubt was
 								 * committed -> EDIT, EDIT_LIST, WORK */
 	NOTION_POLL,				/* notion_poll.c; job is no item */
