@@ -106,7 +106,10 @@ below_cost(const NotionFound *f, const NotionPrint *w, bool thrifty,
 	cost->reads++;
 	if (!f->below_known)
 		return COST_READ;
-	if (f->print.nchildren == 0)
+
+	/* nothing to be kept: writing it anew is as good, and needs no list */
+	if (f->print.nchildren == 0 ||
+		(cost->kept == 0 && (f->print.sketch & w->sketch) == 0))
 		return NOT_POSSIBLE;
 	found = rmsync_notion_as_known(f->print.children, f->print.nchildren);
 	inside = weigh(found, f->print.nchildren, w->children, w->nchildren,

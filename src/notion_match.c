@@ -127,6 +127,7 @@ set_below(NotionPrint *print, const NotionPrint *like)
 	else
 		print->below[0] = '\0';
 	print->children = like ? like->children : NULL;
+	print->sketch = like ? like->sketch : 0;
 	print->nchildren = like ? like->nchildren : 0;
 }
 

@@ -35,6 +35,8 @@ typedef struct NotionPrint
 	int			total;			/* blocks, itself and all that are described */
 	int			nchildren;		/* 0 with something below: not described */
 	struct NotionPrint *children;
+	uint64		sketch;			/* a bit for each text below: those who share none
+								 * have nothing in common there */
 } NotionPrint;
 
 typedef enum NotionWhose

@@ -196,6 +196,18 @@ write_below(StringInfo buf, const NotionBlock *first)
 	}
 }
 
+/* See NotionPrint. */
+static uint64
+sketch_of(const NotionPrint *children, int n)
+{
+	uint64 sketch = 0;
+
+	for (int i = 0; i < n; i++)
+		sketch |= children[i].sketch |
+				  UINT64CONST(1) << (strtoul(children[i].ident, NULL, 16) % 64);
+	return sketch;
+}
+
 static NotionPrint *
 make_prints(const NotionBlock *first, bool deep, int *n)
 {
@@ -228,6 +240,7 @@ make_prints(const NotionBlock *first, bool deep, int *n)
 			if (deep)
 				print->children =
 					make_prints(block->children, deep, &print->nchildren);
+			print->sketch = sketch_of(print->children, print->nchildren);
 		}
 		pfree(text);
 	}
@@ -340,6 +353,7 @@ read_siblings(const char **at, int *n)
 		p++;
 		print->total +=
 			rmsync_notion_prints_total(print->children, print->nchildren);
+		print->sketch = sketch_of(print->children, print->nchildren);
 	}
 	*at = p;
 	return prints;
