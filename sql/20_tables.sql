@@ -237,6 +237,7 @@ CREATE TABLE rmsync.notion_intents (
 	title text NOT NULL,
 	known jsonb NOT NULL,			-- ids of databases of this title that were there before
 	at timestamptz NOT NULL DEFAULT now(),
+	until timestamptz NOT NULL DEFAULT now(),	-- until then Notion may still make it
 	PRIMARY KEY (user_id, target_name, parent_id, title)
 );
 COMMENT ON TABLE rmsync.notion_intents IS 'databases that rmsync_notion_create_database() may have made at Notion without getting an answer';

@@ -394,12 +394,14 @@ extern char *rmsync_store_notion_objects(MemoryContext cxt, int64 user_id,
 
 /*
  * The intent to make a database: a JSON array of ids that were there before,
- * NULL if there is none.  With "set", it is written instead, and NULL returned.
+ * NULL if there is none.  *open_ms is how long Notion may still make it, 0 = no
+ * longer.  With "set" both are written instead, and NULL returned.
  */
 extern char *rmsync_store_notion_intent(MemoryContext cxt, int64 user_id,
 										const char *target_name,
 										const char *parent_id,
-										const char *title, const char *set);
+										const char *title, const char *set,
+										int *open_ms);
 
 /* It was not made, or (with its id) it was: the intent goes. */
 extern void rmsync_store_notion_forget(int64 user_id, const char *target_name,
