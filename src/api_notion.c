@@ -35,9 +35,9 @@ PG_FUNCTION_INFO_V1(rmsync_notion_create_sql);
 #define LOOK_AGAIN_MS 5000
 
 /*
- * How long a database may still come into being: Notion gives a request up after
- * 60 s.  Counted from the intent, a limit may have been waited for before the
- * request was sent; counted from the lost answer, it was.
+ * How long a database may still come into being: Notion gives a request up
+ * after 60 s.  Counted from the intent, a limit may have been waited for before
+ * the request was sent; counted from the lost answer, it was.
  */
 #define OPEN_SENDING_MS 150000
 #define OPEN_LOST_MS 75000

@@ -143,8 +143,8 @@ host_uuid_column(NotionJob *nj)
 /*
  * By our marker; pages of the host's own sync have none, but their uuid.
  */
-static void
-find_request(NotionJob *nj, RmsyncHttpRequest *request)
+void
+rmsync_notion_find_request(NotionJob *nj, RmsyncHttpRequest *request)
 {
 	const char *uuid_column = host_uuid_column(nj);
 	StringInfoData buf;
@@ -220,6 +220,12 @@ live_results(NotionJob *nj, Jsonb *results, bool marked)
 	return found;
 }
 
+List *
+rmsync_notion_marked_rows(NotionJob *nj, Jsonb *results)
+{
+	return live_results(nj, results, true);
+}
+
 static void
 adopt_page(NotionJob *nj, List *found)
 {
@@ -247,10 +253,12 @@ adopt_page(NotionJob *nj, List *found)
 	}
 	if (!nj->adopting)
 		rmsync_notion_set_intent(nj, nj->notebook, NULL);
+	rmsync_notion_late_again(nj);
 	if (nj->kind->type == RMSYNC_NOTEBOOK)
 		rmsync_notion_notebook_meta(nj);
-	else
-		nj->notebook->ledger.metadata = NULL; /* who knows what it says */
+	else /* who knows what it says */
+		nj->notebook->ledger.metadata =
+			rmsync_notion_late_only(nj, nj->notebook);
 	nj->state = nj->extras != NIL		? NOTION_EXTRA
 				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
 										: NOTION_ARCHIVE;
@@ -310,8 +318,10 @@ page_absent(NotionJob *nj)
 	{
 		set_create_intent(nj, tries);
 		rmsync_notion_stop_unknown(nj, nj->config.delays[tries]);
+		return;
 	}
-	else if (nj->notebook->present)
+	rmsync_notion_late_row(nj);
+	if (nj->notebook->present)
 		nj->state = NOTION_INTENT;
 	else
 		finish_removed(nj);
@@ -381,6 +391,7 @@ create_response(NotionJob *nj, NotionAnswer answer)
 		nj->created = true;
 		nj->norder = 0;
 		nj->order_known = true;
+		rmsync_notion_late_again(nj);
 		rmsync_notion_notebook_meta(nj);
 		rmsync_notion_mark_synced(nj, notebook);
 		nj->state = NOTION_SAVE_NOTEBOOK;
@@ -472,7 +483,7 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 	switch (nj->state)
 	{
 		case NOTION_FIND:
-			find_request(nj, request);
+			rmsync_notion_find_request(nj, request);
 			return true;
 
 		case NOTION_EXTRA:

@@ -73,13 +73,16 @@ extern void rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes);
 extern void rmsync_store_polls(MemoryContext cxt, int every_s,
 							   RmsyncLaneList *lanes);
 
+/* Queues items that are to be looked for again; lists their lanes. */
+extern void rmsync_store_looks(MemoryContext cxt, RmsyncLaneList *lanes);
+
 /* Every lane that has ready rows (one index probe per lane). */
 extern void rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /* Fails what an unreachable lane could not deliver within "max_age" seconds. */
 extern int	rmsync_store_give_up(int max_age);
 
-/* Earliest run_at of a waiting row, or look at a target; 0 = none. */
+/* Earliest run_at of a waiting row, or look at a target, of any kind; 0 = none. */
 extern TimestampTz rmsync_store_next_due(void);
 
 typedef struct RmsyncQueueRow
