@@ -206,6 +206,7 @@ typedef struct NotionPage
 	int			edit;			/* in place: 0 = not decided, 1 yes, -1 no */
 	List	   *late;			/* NotionLate * */
 	int			looks;			/* how often they were looked for */
+	bool		looking;		/* they are, in this job */
 } NotionPage;
 
 /* An append that may be done when nobody looks for it any more. */

@@ -291,6 +291,14 @@ drop_if_gone(NotionJob *nj, RmsyncItem *item)
 }
 
 static void
+clear_look(RmsyncItem *item)
+{
+	item->ledger.look_at = 0;
+	item->ledger.look_ms = 0;
+	item->dirty = true;
+}
+
+static void
 page_looked(NotionJob *nj, NotionPage *page)
 {
 	RmsyncItem *item = page->item;
@@ -323,34 +331,22 @@ notebook_looked(NotionJob *nj)
 void
 rmsync_notion_late_looked(NotionJob *nj)
 {
-	bool *due = palloc(sizeof(bool) * (nj->npages + 1));
+	RmsyncItem *notebook = nj->notebook;
 	bool rows = rmsync_notion_late_due(nj, NULL);
-	bool asked = is_due(&nj->notebook->ledger);
 
-	for (int i = 0; i < nj->npages; i++)
-		due[i] = rmsync_notion_late_due(nj, &nj->pages[i]);
+	/* whatever was asked for: it is asked for anew, if it must be */
+	if (is_due(&notebook->ledger))
+		clear_look(notebook);
 	for (int i = 0; i < nj->npages; i++)
 	{
-		if (due[i])
-		{
-			RmsyncLedger *ledger = asking(nj, nj->pages[i].item);
-
-			ledger->look_at = 0;
-			ledger->look_ms = 0;
-		}
-	}
-	if (asked)
-	{
-		nj->notebook->ledger.look_at = 0;
-		nj->notebook->ledger.look_ms = 0;
+		if (nj->pages[i].looking)
+			clear_look(nj->pages[i].item);
 	}
 	for (int i = 0; i < nj->npages; i++)
 	{
-		if (due[i])
+		if (nj->pages[i].looking)
 			page_looked(nj, &nj->pages[i]);
 	}
 	if (rows)
 		notebook_looked(nj);
-	else if (asked)
-		nj->notebook->dirty = true;
 }

@@ -120,7 +120,8 @@ rmsync_notion_late_start(NotionJob *nj)
 	{
 		ListCell *cell;
 
-		if (!rmsync_notion_late_due(nj, &nj->pages[i]))
+		nj->pages[i].looking = rmsync_notion_late_due(nj, &nj->pages[i]);
+		if (!nj->pages[i].looking)
 			continue;
 		foreach (cell, nj->pages[i].late)
 			add_list(nj, ((NotionLate *) lfirst(cell))->page);
@@ -211,7 +212,7 @@ made_by(NotionJob *nj, Jsonb *block, NotionPage **whose)
 		NotionPage *page = &nj->pages[i];
 		ListCell *cell;
 
-		if (page->late == NIL || !rmsync_notion_late_due(nj, page) ||
+		if (!page->looking ||
 			rmsync_notion_same_id(id, page->item->ledger.external_id))
 			continue;
 		foreach (cell, page->late)
