@@ -32,9 +32,9 @@ static const int default_late_delays[] = { 120000, 600000 };
 /* The last ones are the host's; taken and ignored. */
 #define SHARED_KEYS \
 	"api_token", "access_token", "notion_token", "database_id", \
-		"data_source_id", "base_url", "app_url", "resolve_delays_ms", "late_delays_ms", \
-		"requests_per_minute", "workspace_id", "workspace_name", \
-		"database_title", "available_properties", "verify_ssl"
+		"data_source_id", "base_url", "app_url", "resolve_delays_ms", \
+		"late_delays_ms", "requests_per_minute", "workspace_id", \
+		"workspace_name", "database_title", "available_properties", "verify_ssl"
 
 const char *const rmsync_notion_config_keys[] = {
 	SHARED_KEYS, "page_order", "page_title",  "highlights", "todos",

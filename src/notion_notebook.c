@@ -257,8 +257,7 @@ adopt_page(NotionJob *nj, List *found)
 	if (nj->kind->type == RMSYNC_NOTEBOOK)
 		rmsync_notion_notebook_meta(nj);
 	else /* who knows what it says */
-		nj->notebook->ledger.metadata =
-			rmsync_notion_late_only(nj, nj->notebook);
+		nj->notebook->ledger.metadata = rmsync_notion_late_only(nj, nj->notebook);
 	nj->state = nj->extras != NIL		? NOTION_EXTRA
 				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
 										: NOTION_ARCHIVE;

@@ -92,8 +92,8 @@ load_intent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 
 /*
  * What an earlier job left in a page's entry: toggles to be deleted, and an
- * append.  Those of another notebook's page are deleted as well as those of this
- * one.
+ * append.  Those of another notebook's page are deleted as well as those of
+ * this one.
  */
 static void
 load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)

@@ -61,10 +61,12 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	child->part = nj->listing;
-	if (rmsync_notion_read_marker(block, nj->notebook->id, &child->key, &child->rm))
+	if (rmsync_notion_read_marker(block, nj->notebook->id, &child->key,
+								  &child->rm))
 		child->outdated =
 			rmsync_notion_outdated_type(nj,
-										rmsync_json_get_string(block, "type", NULL),
+										rmsync_json_get_string(block, "type",
+															   NULL),
 										child->key);
 	rmsync_notion_read_host_title(block, child);
 	child->key = rmsync_notion_keep(nj, child->key);

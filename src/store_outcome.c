@@ -192,8 +192,8 @@ column_array(Batch *batch, int column, Oid array_type)
 								   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 		case TIMESTAMPTZARRAYOID:
 			return PointerGetDatum(
-				construct_md_array(values, nulls, 1, dims, lbs, TIMESTAMPTZOID, 8,
-								   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+				construct_md_array(values, nulls, 1, dims, lbs, TIMESTAMPTZOID,
+								   8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 		case INT4ARRAYOID:
 			return PointerGetDatum(construct_md_array(values, nulls, 1, dims,
 													  lbs, INT4OID, 4, true,
