@@ -298,6 +298,29 @@ clear_look(RmsyncItem *item)
 	item->dirty = true;
 }
 
+/*
+ * An entry may ask for a look though nothing can come any more: its page is
+ * gone, or items of its type are not wanted.
+ */
+void
+rmsync_notion_late_tidy(NotionJob *nj)
+{
+	RmsyncJob *job = nj->job;
+	bool heading = nj->heading != NULL && rmsync_notion_has_late(nj, nj->heading);
+
+	if (is_due(&nj->notebook->ledger) && !heading &&
+		!rmsync_notion_has_late(nj, nj->notebook))
+		clear_look(nj->notebook);
+	for (int i = 0; i < job->nitems; i++)
+	{
+		RmsyncItem *item = job->items[i];
+
+		if (item != nj->notebook && is_due(&item->ledger) &&
+			!rmsync_notion_has_late(nj, item))
+			clear_look(item);
+	}
+}
+
 static void
 page_looked(NotionJob *nj, NotionPage *page)
 {

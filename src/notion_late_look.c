@@ -98,6 +98,7 @@ rmsync_notion_late_start(NotionJob *nj)
 
 	if (nj->poll != NULL || nj->look != NULL)
 		return false;
+	rmsync_notion_late_tidy(nj);
 	due = rmsync_notion_late_due(nj, NULL);
 	row = due && nj->late_row;
 	for (int i = 0; i < nj->npages; i++)

@@ -298,6 +298,9 @@ extern bool rmsync_notion_has_late(NotionJob *nj, const RmsyncItem *item);
 extern bool rmsync_notion_late_due(NotionJob *nj, const NotionPage *page);
 extern void rmsync_notion_late_looked(NotionJob *nj);
 
+/* Before that: entries need no look any more for which nothing can come. */
+extern void rmsync_notion_late_tidy(NotionJob *nj);
+
 /* ---- notion_late_look.c ---- */
 
 /* At a job's end: true if something is to be looked for, and the state set. */
