@@ -29,6 +29,7 @@ OBJS = \
 	src/engine_probe.o \
 	src/engine_record.o \
 	src/engine_suspect.o \
+	src/engine_trouble.o \
 	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \
@@ -63,6 +64,7 @@ OBJS = \
 	src/notion_done.o \
 	src/notion_edit.o \
 	src/notion_edit_plan.o \
+	src/notion_edit_worth.o \
 	src/notion_imagine.o \
 	src/notion_late.o \
 	src/notion_late_look.o \
@@ -80,6 +82,7 @@ OBJS = \
 	src/notion_part_page.o \
 	src/notion_plan.o \
 	src/notion_poll.o \
+	src/notion_print.o \
 	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \

@@ -34,7 +34,9 @@ typedef enum NotionRole
 	NOTION_OPENED,
 	NOTION_MODIFIED,
 	NOTION_SYNCED,
-	NOTION_STATUS,
+	NOTION_STATUS_TYPED,		/* "Status" of type status, if it has our
+								 * option ... */
+	NOTION_STATUS,				/* ... else this select */
 	NOTION_HOST_UUID,			/* of the host's own sync; never added */
 	NOTION_ROLES
 } NotionRole;
@@ -64,6 +66,7 @@ typedef struct NotionConfig
 	char	   *data_source_id;
 	bool		undecided;		/* or neither: to be chosen later */
 	bool		newest_first;
+	bool		fewest_requests;	/* in place only if it costs no more */
 	bool		stop_if_lost;	/* a page that is gone is not made anew */
 	char	   *page_title;		/* "{n}" stands for the page number, "{title}"
 								 * for how its text begins */
@@ -188,6 +191,7 @@ typedef struct NotionPage
 	int			slot;			/* index in nj->slots, -1 = none */
 	int			deletes;		/* entries of nj->deletes that are this page's */
 	int			cap;			/* most pages in an append with this one */
+	int			resent;			/* appends of it in a row that never arrived */
 	bool		unknown;		/* an append may have happened */
 	bool		moved;			/* its toggle is in another notebook's page */
 	bool		synced;			/* written in this job, old toggles remain */
@@ -202,8 +206,11 @@ typedef struct NotionPage
 	NotionShape sending;		/* ... and will be, when it is written */
 	const char *next;			/* prints an edit may have brought already:
 								 * "shape" is in doubt; NULL = it is not */
+	const char *touched;		/* ids of blocks below which it may have */
 	bool		lost;			/* an append of that edit may be under way */
-	int			edit;			/* in place: 0 = not decided, 1 yes, -1 no */
+	int			edit;			/* in place: 0 = not decided, -1 = no, else how
+								 * many requests it seems to take */
+	int			anew;			/* requests for a new toggle, if that decides */
 	List	   *late;			/* NotionLate * */
 	int			looks;			/* how often they were looked for */
 	bool		looking;		/* they are, in this job */
@@ -330,7 +337,8 @@ typedef enum NotionState
 	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
 
 	/* notion_edit.c */
-	NOTION_EDIT_LIST,			/* GET children of a toggle -> EDIT, WORK */
+	NOTION_EDIT_LIST,			/* GET children of a toggle, or of a block in it
+								 * -> EDIT, WORK */
 	NOTION_EDIT,				/* PATCH, DELETE, PATCH children, its doubt was
 								 * committed -> EDIT, EDIT_LIST, WORK */
 	NOTION_POLL,				/* notion_poll.c; job is no item */
@@ -364,6 +372,7 @@ typedef struct NotionJob
 	Jsonb	   *reply;			/* NULL = not JSON; of this step */
 	char	   *error;			/* the service's message; of this step */
 	int			conflicts;		/* 409s in a row */
+	RmsyncItem *about;			/* whose request it is, NULL = nobody's */
 	int			delay_ms;		/* of the next step, 0 = none */
 
 	bool		commit;			/* the next step is a commit */
@@ -421,6 +430,7 @@ typedef struct NotionJob
 	char	   *part_title;		/* of the create that may have happened */
 	int			part_at;		/* which part that was to be */
 	int			part_absent;	/* how often it was looked for in vain */
+	int			part_resent;	/* creates in a row that never arrived */
 	char	   *part_found;		/* and its id */
 
 	/* what may come late, of the notebook's own; see notion_late.c */

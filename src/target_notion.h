@@ -25,7 +25,8 @@
  *	notion_part_page.c	... and those pages
  *	notion_page.c		the toggles that the pages become
  *	notion_edit.c		changing a toggle in place ...
- *	notion_edit_plan.c	... if it is worth while, and with which requests
+ *	notion_edit_worth.c	... if it is worth while ...
+ *	notion_edit_plan.c	... and with which requests
  *	notion_compact.c	pages of one block
  *	notion_title.c		what stands above a page's text
  *	notion_note.c		the blocks that highlights and to-dos become
@@ -193,6 +194,9 @@ extern const NotionKind rmsync_notion_notebooks;
  */
 extern void rmsync_notion_properties(NotionJob *nj, StringInfo buf);
 
+/* Id of the option of this name, whatever its case; NULL if there is none. */
+extern char *rmsync_notion_option(Jsonb *options, const char *name);
+
 /* Append one member, if the column is used. */
 extern bool rmsync_notion_property(NotionJob *nj, StringInfo buf, int role);
 extern void rmsync_notion_text_property(NotionJob *nj, StringInfo buf,
@@ -242,6 +246,14 @@ extern bool rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
 									RmsyncStep *step);
 extern void rmsync_notion_list_response(NotionJob *nj,
 										const RmsyncHttpResponse *response);
+
+/*
+ * How many pages may be in an append with this one, and is it to be given up?
+ * Both look at how often it was sent in vain.  What is said then.
+ */
+extern int	rmsync_notion_cap(const NotionPage *page);
+extern bool rmsync_notion_hopeless(const NotionPage *page);
+extern const char rmsync_notion_no_end[];
 
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);
@@ -457,11 +469,12 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
 /*
  * The toggle of a page is about to be changed in place, into one with these
- * prints; "title": its title, too; "append": blocks are added.
+ * prints; "touched": ids of blocks below which it is changed, NULL = none;
+ * "title": its title, too; "append": blocks are added.
  */
 extern void rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page,
-									 const char *prints, bool title,
-									 bool append);
+									 const char *prints, const char *touched,
+									 bool title, bool append);
 /* Whether an append of the edit may be under way has changed. */
 extern void rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost);
 /* What stands in the page's toggle, if the metadata are about that one. */
@@ -499,10 +512,13 @@ extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
 
-/* ---- notion_edit_plan.c ---- */
+/* ---- notion_edit_worth.c ---- */
 
 /* Can this page's toggle be changed in place, and is it worth while? */
 extern bool rmsync_notion_edit_worth(NotionJob *nj, NotionPage *page);
+
+/* The same for all pages that are due: some of them had better be new. */
+extern void rmsync_notion_edit_choose(NotionJob *nj);
 
 /* ---- notion_edit.c ---- */
 
