@@ -66,6 +66,8 @@ OBJS = \
 	src/notion_edit_plan.o \
 	src/notion_edit_worth.o \
 	src/notion_imagine.o \
+	src/notion_late.o \
+	src/notion_late_look.o \
 	src/notion_ledger.o \
 	src/notion_link.o \
 	src/notion_lost.o \

@@ -124,8 +124,10 @@ CREATE TABLE rmsync.sync_records (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	synced_at timestamptz,
+	look_at timestamptz,	-- when the target is to be looked at for what may have come late; infinity: queued
 	PRIMARY KEY (user_id, target_name, item_type, item_id)
 ) WITH (fillfactor = 80);
+CREATE INDEX sync_records_look ON rmsync.sync_records (look_at) WHERE look_at < 'infinity';
 CREATE INDEX sync_records_notebook ON rmsync.sync_records (lane_id, notebook_uuid);
 CREATE INDEX unique_content_target ON rmsync.sync_records (content_hash, target_name, user_id);
 CREATE INDEX sync_records_troubled ON rmsync.sync_records (user_id, target_name) WHERE status IN ('failed', 'retry');
@@ -238,6 +240,7 @@ CREATE TABLE rmsync.notion_intents (
 	title text NOT NULL,
 	known jsonb NOT NULL,			-- ids of databases of this title that were there before
 	at timestamptz NOT NULL DEFAULT now(),
+	until timestamptz NOT NULL DEFAULT now(),	-- until then Notion may still make it
 	PRIMARY KEY (user_id, target_name, parent_id, title)
 );
 COMMENT ON TABLE rmsync.notion_intents IS 'databases that rmsync_notion_create_database() may have made at Notion without getting an answer';

@@ -328,3 +328,48 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rmsync.reconcile_due() IS 'reconciles the lanes that asked for it';
+
+-- Items whose objects may have come into being at a target after nobody looked
+-- any more: the ledger says when to look again, in the notebook where the item
+-- is by then.
+CREATE FUNCTION rmsync.looks_due() RETURNS bigint[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	queued bigint[];
+BEGIN
+	-- asked whenever something is due: mostly there is none
+	IF NOT EXISTS (SELECT FROM rmsync.sync_records r WHERE r.look_at < 'infinity' AND r.look_at <= now()) OR NOT rmsync.attached() THEN
+		RETURN NULL;
+	END IF;
+	WITH due AS (
+		SELECT r.user_id, r.target_name, r.item_type, r.item_id FROM rmsync.sync_records r
+		WHERE r.look_at < 'infinity' AND r.look_at <= now()
+		ORDER BY r.look_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+	), marked AS (
+		UPDATE rmsync.sync_records r SET look_at = 'infinity' FROM due d
+		WHERE r.user_id = d.user_id AND r.target_name = d.target_name AND r.item_type = d.item_type AND r.item_id = d.item_id
+		RETURNING r.lane_id, r.user_id, r.item_type, r.item_id, r.notebook_uuid
+	), placed AS (
+		-- mostly where it was; the other look reads all of the user's
+		SELECT m.lane_id, m.item_type, m.item_id, coalesce(CASE m.item_type
+			WHEN 'notebook_metadata' THEN m.item_id
+			WHEN 'page_text' THEN coalesce(
+				(SELECT s.notebook_uuid FROM rmsync.source_page s WHERE s.user_id = m.user_id AND s.notebook_uuid = m.notebook_uuid
+					AND s.item_id = m.item_id AND s.live LIMIT 1),
+				(SELECT s.notebook_uuid FROM rmsync.source_page s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1))
+			WHEN 'todo' THEN (SELECT s.notebook_uuid FROM rmsync.source_todo s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1)
+			WHEN 'highlight' THEN (SELECT s.notebook_uuid FROM rmsync.source_highlight s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1)
+			END, m.notebook_uuid) AS notebook_uuid
+		FROM marked m
+	), lanes AS (
+		SELECT p.lane_id, rmsync.enqueue(p.lane_id, array_agg(p.item_type), array_agg(p.item_id), array_agg(p.notebook_uuid),
+			8::smallint, 'look') AS n
+		FROM placed p GROUP BY p.lane_id
+	)
+	SELECT array_agg(l.lane_id) INTO queued FROM lanes l WHERE l.n > 0;
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION rmsync.looks_due() IS 'queues items at whose target something may have come late, when their time has come';

@@ -303,7 +303,7 @@ BEGIN
 	SELECT jsonb_build_object('user_id', user_id, 'connection', made.outcome, 'enabled', enabled,
 			'items', coalesce(c.items, '{}'), 'reasons', coalesce(w.reasons, '[]'), 'requests_to_verify', q.n),
 		(SELECT array_agg(ROW(NULL, user_id, target_name, a.item_type, a.item_id, lane, a.notebook_uuid, a.page_number,
-				a.content_hash, a.placement_hash, NULL, a.external_id, NULL, NULL, NULL, a.metadata_json, NULL, NULL, NULL, NULL)::rmsync.sync_records)
+				a.content_hash, a.placement_hash, NULL, a.external_id, NULL, NULL, NULL, a.metadata_json, NULL, NULL, NULL, NULL, NULL)::rmsync.sync_records)
 			FROM a WHERE a.action IN ('adopted', 'unchanged', 'renumber', 'update', 'kept'))
 	INTO report, plan
 	FROM counts c, reasons w, requests q;

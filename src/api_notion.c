@@ -19,6 +19,7 @@
 
 #include "api_probe.h"
 #include "credentials.h"
+#include "guc.h"
 #include "json.h"
 #include "notion_probe.h"
 #include "store.h"
@@ -32,6 +33,14 @@ PG_FUNCTION_INFO_V1(rmsync_notion_create_sql);
 
 /* A database that is not there is looked for once more after this time. */
 #define LOOK_AGAIN_MS 5000
+
+/*
+ * How long a database may still come into being: Notion gives a request up
+ * after 60 s.  Counted from the intent, a limit may have been waited for before
+ * the request was sent; counted from the lost answer, it was.
+ */
+#define OPEN_SENDING_MS 150000
+#define OPEN_LOST_MS 75000
 
 /* ---- rmsync_notion_refresh ---- */
 
@@ -121,11 +130,13 @@ new_one(const CreateCall *call, Jsonb *known)
 }
 
 /*
- * Looks for a database that may have been made, twice if it must be.  *id is
- * it, or NULL; false if we could not look.
+ * Looks for a database that may have been made.  As long as it may still be
+ * made ("open"), a second look has a better chance; after that, what is not
+ * listed was not made: the page's blocks are listed as they are.  *id is it, or
+ * NULL; false if we could not look.
  */
 static bool
-find_made(RmsyncAsk *ask, CreateCall *call, const char *intent,
+find_made(RmsyncAsk *ask, CreateCall *call, const char *intent, bool open,
 		  RmsyncProbe *probe, char **id)
 {
 	Jsonb *known = rmsync_json_parse(intent, strlen(intent));
@@ -133,7 +144,7 @@ find_made(RmsyncAsk *ask, CreateCall *call, const char *intent,
 	if (!look(ask, call, probe))
 		return false;
 	*id = new_one(call, known);
-	if (*id != NULL)
+	if (*id != NULL || !open)
 		return true;
 	rmsync_engine_pause(ask->engine, LOOK_AGAIN_MS);
 	if (!look(ask, call, probe))
@@ -163,9 +174,12 @@ known_ids(const CreateCall *call)
 	return buf.data;
 }
 
-/* The intent of an earlier call, or NULL; and with "set", a new one. */
+/*
+ * The intent of an earlier call, or NULL, and how long it is open; and with
+ * "set", a new one.
+ */
 static char *
-intent_of(RmsyncAsk *ask, CreateCall *call, const char *set)
+intent_of(RmsyncAsk *ask, CreateCall *call, const char *set, int *open_ms)
 {
 	char *intent;
 
@@ -173,7 +187,7 @@ intent_of(RmsyncAsk *ask, CreateCall *call, const char *set)
 	intent =
 		rmsync_store_notion_intent(ask->cxt, ask->lane->info.user_id,
 								   call->target->name, call->creation.parent_id,
-								   call->creation.title, set);
+								   call->creation.title, set, open_ms);
 	rmsync_txn_end(set != NULL);
 	return intent;
 }
@@ -187,6 +201,30 @@ drop_intent(RmsyncAsk *ask, CreateCall *call)
 	rmsync_txn_end(true);
 }
 
+/* Notes that it may be made, for so long, and what is there already. */
+static void
+set_intent(RmsyncAsk *ask, CreateCall *call, const char *known, int open_ms)
+{
+	open_ms = (int) (open_ms * rmsync_backoff_scale);
+	(void) intent_of(ask, call, known, &open_ms);
+}
+
+/* It is not there, and may still be made: nobody must make another one. */
+static void
+refuse_open(RmsyncAsk *ask, CreateCall *call)
+{
+	int open_ms = 0;
+	int seconds;
+
+	(void) intent_of(ask, call, NULL, &open_ms);
+	seconds = Max((open_ms + 999) / 1000, 1);
+	rmsync_ask_refuse(ask, "unknown_outcome",
+					  "Notion did not say whether it made the database, and it is not there yet.",
+					  psprintf("Call again in %d seconds: until then Notion may still make it, and no other one is made.",
+							   seconds));
+	rmsync_json_field_int(&ask->result, "retry_after", seconds);
+}
+
 /*
  * The request, between two looks: before it what is there is noted with the
  * intent, and after a lost answer that tells which one is new.  False if there
@@ -195,8 +233,6 @@ drop_intent(RmsyncAsk *ask, CreateCall *call)
 static bool
 create_anew(RmsyncAsk *ask, CreateCall *call, bool looked)
 {
-	static const char lost[] =
-		"Notion did not say whether it made the database, and it is not there.";
 	RmsyncProbe probe;
 	char *intent;
 
@@ -206,7 +242,7 @@ create_anew(RmsyncAsk *ask, CreateCall *call, bool looked)
 		return false;
 	}
 	intent = known_ids(call);
-	(void) intent_of(ask, call, intent);
+	set_intent(ask, call, intent, OPEN_SENDING_MS);
 
 	rmsync_engine_probe_begin(ask->lane, &probe, ask->cxt);
 	rmsync_notion_create(&probe, &call->creation);
@@ -217,30 +253,31 @@ create_anew(RmsyncAsk *ask, CreateCall *call, bool looked)
 		rmsync_ask_conclude(ask, &probe);
 		return false;
 	}
-	if (call->creation.unknown &&
-		(!find_made(ask, call, intent, &probe, &call->creation.id) ||
-		 call->creation.id == NULL))
-	{
-		rmsync_ask_refuse(ask, "unknown_outcome", lost,
-						  "Call again: it is looked for before anything is sent again.");
-		return false;
-	}
-	return true;
+	if (!call->creation.unknown)
+		return true;
+	set_intent(ask, call, intent, OPEN_LOST_MS);
+	if (find_made(ask, call, intent, true, &probe, &call->creation.id) &&
+		call->creation.id != NULL)
+		return true;
+	refuse_open(ask, call);
+	return false;
 }
 
 /*
  * One database, however often this is called after a lost answer: an intent of
- * an earlier call is settled first.
+ * an earlier call is settled first, and as long as Notion may still be at it,
+ * nothing is sent.
  */
 static bool
 make_database(RmsyncAsk *ask, CreateCall *call)
 {
-	char *intent = intent_of(ask, call, NULL);
+	int open_ms = 0;
+	char *intent = intent_of(ask, call, NULL, &open_ms);
 	RmsyncProbe probe;
 
 	if (intent == NULL)
 		return create_anew(ask, call, false);
-	if (!find_made(ask, call, intent, &probe, &call->creation.id))
+	if (!find_made(ask, call, intent, open_ms > 0, &probe, &call->creation.id))
 	{
 		rmsync_ask_conclude(ask, &probe);
 		return false;
@@ -249,6 +286,11 @@ make_database(RmsyncAsk *ask, CreateCall *call)
 	{
 		rmsync_json_field_bool(&ask->result, "found", true);
 		return true;
+	}
+	if (open_ms > 0)
+	{
+		refuse_open(ask, call);
+		return false;
 	}
 	return create_anew(ask, call, true);
 }

@@ -233,6 +233,8 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 	{
 		rmsync_store_promote(engine->turn_cxt, &lanes);
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
+		rmsync_store_looks(engine->turn_cxt, &lanes);
+		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		rmsync_engine_polls(engine, now_us, &others);
 	}
 	if (check)

@@ -46,7 +46,7 @@ rmsync_item_settled(const RmsyncTarget *target, const RmsyncLaneInfo *lane,
 {
 	const RmsyncLedger *ledger = &item->ledger;
 
-	if (ledger->intent != NULL)
+	if (ledger->intent != NULL || ledger->look_at == DT_NOEND)
 		return false; /* an earlier request must be resolved */
 	if (!item->present)
 	{

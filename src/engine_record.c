@@ -33,9 +33,9 @@ ledger_status(const RmsyncItem *item)
 static void
 write_ledger(EngineJob *ejob, RmsyncItem *item)
 {
-	if (!item->dirty)
-		return;
-	rmsync_store_ledger(ejob->job.lane, item, ledger_status(item));
+	if (item->dirty)
+		rmsync_store_ledger(ejob->job.lane, item, ledger_status(item));
+	ejob->engine->due_dirty |= item->ledger.look_ms > 0;
 }
 
 static const char *

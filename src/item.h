@@ -95,6 +95,11 @@ typedef struct RmsyncLedger
 	char	   *intent;			/* JSON object text of a request that may have
 								 * been sent and whose result is not known;
 								 * NULL = none */
+	TimestampTz look_at;		/* the target wants to look then for what may
+								 * have come late; 0 = no, DT_NOEND = now: the
+								 * item is queued for it */
+	int			look_ms;		/* set by the target: so long after the next
+								 * record instead; 0 = as look_at says */
 } RmsyncLedger;
 
 typedef struct RmsyncItem

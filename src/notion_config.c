@@ -26,12 +26,15 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 
 #define DEFAULT_APPEND_DELAY 5000
 
+/* What was looked for in vain and made again may come all the same. */
+static const int default_late_delays[] = { 120000, 600000 };
+
 /* The last ones are the host's; taken and ignored. */
 #define SHARED_KEYS \
 	"api_token", "access_token", "notion_token", "database_id", \
 		"data_source_id", "base_url", "app_url", "resolve_delays_ms", \
-		"requests_per_minute", "workspace_id", "workspace_name", \
-		"database_title", "available_properties", "verify_ssl"
+		"late_delays_ms", "requests_per_minute", "workspace_id", \
+		"workspace_name", "database_title", "available_properties", "verify_ssl"
 
 const char *const rmsync_notion_config_keys[] = {
 	SHARED_KEYS, "page_order",	"page_title", "highlights", "todos", "layout",
@@ -59,6 +62,8 @@ const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 	"\"base_url\":{\"type\":\"string\",\"format\":\"uri\"}," \
 	"\"app_url\":{\"type\":\"string\",\"format\":\"uri\"}," \
 	"\"resolve_delays_ms\":{\"type\":\"array\",\"maxItems\":8," \
+	"\"items\":{\"type\":\"integer\",\"minimum\":0}}," \
+	"\"late_delays_ms\":{\"type\":\"array\",\"maxItems\":8," \
 	"\"items\":{\"type\":\"integer\",\"minimum\":0}}," \
 	"\"requests_per_minute\":{\"type\":\"integer\",\"minimum\":10," \
 	"\"maximum\":600,\"default\":180," \
@@ -202,7 +207,7 @@ read_token(NotionConfig *config, const JsonbValue *value)
 }
 
 static const char *
-read_delays(NotionConfig *config, const JsonbValue *value)
+read_delays(int *delays, int *ndelays, const JsonbValue *value)
 {
 	static const char problem[] =
 		"must be an array of up to eight numbers of milliseconds";
@@ -218,10 +223,9 @@ read_delays(NotionConfig *config, const JsonbValue *value)
 
 		if (!rmsync_config_number(element, &ms) || ms < 0 || ms > 3600000)
 			return problem;
-		config->delays[i] = (int) ms;
+		delays[i] = (int) ms;
 	}
-	config->ndelays = n;
-	config->append_delay = config->delays[0];
+	*ndelays = n;
 	return NULL;
 }
 
@@ -339,8 +343,15 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_url(&config->base_url, value);
 	if (strcmp(key, "app_url") == 0)
 		return read_url(&config->app_url, value);
+	if (strcmp(key, "late_delays_ms") == 0)
+		return read_delays(config->late_delays, &config->nlate_delays, value);
 	if (strcmp(key, "resolve_delays_ms") == 0)
-		return read_delays(config, value);
+	{
+		const char *why = read_delays(config->delays, &config->ndelays, value);
+
+		config->append_delay = config->delays[0];
+		return why;
+	}
 	if (strcmp(key, "requests_per_minute") == 0)
 		return read_rate(config, value);
 	if (strcmp(key, "split_pages") == 0)
@@ -376,6 +387,8 @@ rmsync_notion_read_config(const NotionKind *kind, Jsonb *json,
 	memcpy(config->delays, default_delays, sizeof(default_delays));
 	config->ndelays = lengthof(default_delays);
 	config->append_delay = DEFAULT_APPEND_DELAY;
+	memcpy(config->late_delays, default_late_delays, sizeof(default_late_delays));
+	config->nlate_delays = lengthof(default_late_delays);
 
 	if (n < 0)
 		return pstrdup("The configuration must be a JSON object.");

@@ -97,6 +97,8 @@ rmsync_notion_imagine(RmsyncJob *job, const RmsyncHttpRequest *request)
 		case NOTION_COLUMNS:
 			return schema(nj, true);
 		case NOTION_FIND:
+		case NOTION_LATE_FIND:
+		case NOTION_LATE_LIST:
 			return new_objects(0);
 		case NOTION_LIST:
 			return known_blocks(nj);

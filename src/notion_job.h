@@ -81,6 +81,10 @@ typedef struct NotionConfig
 													 * a created page */
 	int			ndelays;
 	int			append_delay;	/* ms, between looks for an append */
+	int			late_delays[RMSYNC_NOTION_MAX_DELAYS];	/* ms, between looks
+														 * for what may come
+														 * late */
+	int			nlate_delays;
 	int			requests_per_minute;	/* that the plan allows; 0 = as usual */
 	int			split_pages;	/* most pages in a part; 0 = no parts */
 } NotionConfig;
@@ -207,7 +211,18 @@ typedef struct NotionPage
 	int			edit;			/* in place: 0 = not decided, -1 = no, else how
 								 * many requests it seems to take */
 	int			anew;			/* requests for a new toggle, if that decides */
+	List	   *late;			/* NotionLate * */
+	int			looks;			/* how often they were looked for */
+	bool		looking;		/* they are, in this job */
 } NotionPage;
+
+/* An append that may be done when nobody looks for it any more. */
+typedef struct NotionLate
+{
+	char	   *notebook;		/* uuid in its marker */
+	char	   *page;			/* id of the page at Notion it went to */
+	char	   *rm;
+} NotionLate;
 
 /* A live page or note of the notebook, in the order the reader shall see. */
 typedef struct NotionSlot
@@ -328,6 +343,13 @@ typedef enum NotionState
 								 * committed -> EDIT, EDIT_LIST, WORK */
 	NOTION_POLL,				/* notion_poll.c; job is no item */
 
+	/* notion_late_look.c; from FINISH, and back to it */
+	NOTION_LATE_FIND,			/* query by marker -> LATE_* */
+	NOTION_LATE_LIST,			/* GET children of a page -> LATE_* */
+	NOTION_LATE_ME,				/* GET users/me: is a double ours? -> LATE_* */
+	NOTION_LATE_LOOK,			/* GET children of a double -> LATE_* */
+	NOTION_LATE_TRASH,			/* PATCH in_trash, DELETE -> LATE_* */
+
 	NOTION_FINISH,				/* decide what is left */
 	NOTION_STATES
 } NotionState;
@@ -412,6 +434,12 @@ typedef struct NotionJob
 	int			part_absent;	/* how often it was looked for in vain */
 	int			part_resent;	/* creates in a row that never arrived */
 	char	   *part_found;		/* and its id */
+
+	/* what may come late, of the notebook's own; see notion_late.c */
+	bool		late_row;		/* another page with its marker */
+	List	   *late_parts;		/* char *: titles of parts */
+	int			looks;
+	struct NotionLook *look;	/* NULL = it was not looked yet */
 
 	/* notion_adopt.c */
 	bool		adopting;		/* the host's page: list it first */

@@ -15,9 +15,13 @@
  *					"next": and what an edit may have brought,
  *					"touched": ids of blocks below which it may have,
  *					"lost": an append of that may be under way,
+ *					"late": [{"notebook", "page", "rm"}] of appends that may
+ *					be done when nobody looks any more, "looks": how often
+ *					they were looked for since (notion_late.c),
  *					"title": hash of its title, "completed": of a to-do}
  *				intent = {"op": "append", "notebook": whose page it
- *					went to, "rm": marker, "prev": old toggle,
+ *					went to, "page": the part, "rm": marker, "prev": old
+ *					toggle,
  *					"hash", "place", "prints", "title", "compact":
  *					what was sent, "whole": all in one request,
  *					"new": toggle that is not complete,
@@ -33,7 +37,8 @@
  *					"heading": {"id", "intent", "metadata"} of the heading above
  *					the to-dos; if it was adopted "page_order",
  *					"head": block before the toggles,
- *					"strays": [keys]}
+ *					"strays": [keys]; "late": {"row": another page with
+ *					our marker may come, "parts": [titles]}, "looks"}
  *				intent = {"op": "create", "rm": marker,
  *					"tries": how often it was looked for in vain,
  *					"resent": creates before it that never arrived}, or
@@ -249,6 +254,7 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 	append_shape(&buf, item->plan);
 	append_completed(&buf, item);
 	append_stale(nj, &buf, item);
+	rmsync_notion_late_meta(&buf, page);
 	appendStringInfoChar(&buf, '}');
 	item->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, item);
@@ -270,6 +276,18 @@ append_bot(NotionJob *nj, StringInfo buf)
 		nj->bot = ""; /* looked for once */
 	if (nj->bot[0] != '\0')
 		rmsync_json_field(buf, "bot", nj->bot);
+}
+
+void
+rmsync_notion_write_late(NotionJob *nj, RmsyncItem *item)
+{
+	if (item->ledger.external_id == NULL)
+		item->ledger.metadata = rmsync_notion_late_only(nj, item);
+	else if (item == nj->notebook)
+		rmsync_notion_notebook_meta(nj);
+	else
+		rmsync_notion_page_meta(nj, item);
+	touch(nj, item);
 }
 
 void
@@ -339,6 +357,7 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 		appendStringInfoChar(&buf, ']');
 	}
 	rmsync_notion_heading_meta(nj, &buf);
+	rmsync_notion_late_rows_meta(nj, &buf);
 	appendStringInfoChar(&buf, '}');
 	notebook->ledger.metadata = rmsync_notion_keep(nj, buf.data);
 	touch(nj, notebook);
@@ -422,11 +441,19 @@ rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost)
 void
 rmsync_notion_mark_removed(NotionJob *nj, RmsyncItem *item)
 {
-	bool existed = item->ledger.exists;
+	RmsyncLedger *ledger = &item->ledger;
+	bool existed = ledger->exists;
 
-	item->ledger.exists = false;
-	item->ledger.intent = NULL;
+	ledger->intent = NULL;
+	ledger->exists = rmsync_notion_has_late(nj, item);
 	item->dirty = existed;
+	if (ledger->exists)
+	{
+		/* until the last look */
+		ledger->external_id = NULL;
+		ledger->content_hash[0] = ledger->placement_hash[0] = '\0';
+		rmsync_notion_write_late(nj, item);
+	}
 	if (item == nj->heading)
 		rmsync_notion_notebook_meta(nj);
 	rmsync_item_done(nj->job, item,

@@ -113,17 +113,15 @@ segment_before(const char *url, const char **end)
 
 /*
  * Reads such a link.  The application's address is not compared: it may have
- * changed since.  The notebook is: a user may have copied a block from
- * another one.
+ * changed since.
  */
-bool
-rmsync_notion_read_link(NotionJob *nj, const char *url, char **key, char **rm)
+static bool
+read_link(const char *url, char **notebook, char **key, char **rm)
 {
 	const char *mark = strstr(url, "?rm=");
 	const char *end = mark;
 	char *id;
 	char *letter;
-	char *notebook;
 	char *n;
 	size_t len;
 
@@ -135,9 +133,8 @@ rmsync_notion_read_link(NotionJob *nj, const char *url, char **key, char **rm)
 
 	if ((id = segment_before(url, &end)) == NULL ||
 		(letter = segment_before(url, &end)) == NULL ||
-		(notebook = segment_before(url, &end)) == NULL ||
-		(n = segment_before(url, &end)) == NULL || strcmp(n, "n") != 0 ||
-		strcmp(notebook, nj->notebook->id) != 0)
+		(*notebook = segment_before(url, &end)) == NULL ||
+		(n = segment_before(url, &end)) == NULL || strcmp(n, "n") != 0)
 		return false;
 
 	if (strcmp(letter, "p") == 0)
@@ -148,4 +145,40 @@ rmsync_notion_read_link(NotionJob *nj, const char *url, char **key, char **rm)
 		return false;
 	*rm = pnstrdup(mark + 4, len);
 	return true;
+}
+
+/*
+ * A user may have edited the texts, so that any of the runs may hold the link.
+ * The notebook is compared: a user may have copied a block from another one.
+ */
+bool
+rmsync_notion_read_marker(Jsonb *block, const char *notebook, char **key,
+						  char **rm)
+{
+	char *type = rmsync_json_get_string(block, "type", NULL);
+	Jsonb *texts = type ? rmsync_json_get(block, type, "rich_text", NULL) : NULL;
+	int n = rmsync_json_array_length(texts);
+
+	/* readers write paragraphs, too: ours begin with a link in bold */
+	if (type != NULL && n > 0 && strcmp(type, "paragraph") == 0)
+	{
+		Jsonb *style =
+			rmsync_json_get(rmsync_json_element(texts, 0), "annotations", NULL);
+
+		n = rmsync_json_get_bool(style, "bold", false) ? 1 : 0;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		Jsonb *text = rmsync_json_element(texts, i);
+		char *url = rmsync_json_get_string(text, "text", "link", "url", NULL);
+		char *its;
+
+		if (url == NULL)
+			url = rmsync_json_get_string(text, "href", NULL);
+		if (url != NULL && read_link(url, &its, key, rm) &&
+			strcmp(its, notebook) == 0 && rmsync_notion_may_be(type, *key))
+			return true;
+	}
+	*key = *rm = NULL;
+	return false;
 }

@@ -146,8 +146,8 @@ host_uuid_column(NotionJob *nj)
 /*
  * By our marker; pages of the host's own sync have none, but their uuid.
  */
-static void
-find_request(NotionJob *nj, RmsyncHttpRequest *request)
+void
+rmsync_notion_find_request(NotionJob *nj, RmsyncHttpRequest *request)
 {
 	const char *uuid_column = host_uuid_column(nj);
 	StringInfoData buf;
@@ -223,6 +223,12 @@ live_results(NotionJob *nj, Jsonb *results, bool marked)
 	return found;
 }
 
+List *
+rmsync_notion_marked_rows(NotionJob *nj, Jsonb *results)
+{
+	return live_results(nj, results, true);
+}
+
 static void
 adopt_page(NotionJob *nj, List *found)
 {
@@ -250,10 +256,11 @@ adopt_page(NotionJob *nj, List *found)
 	}
 	if (!nj->adopting)
 		rmsync_notion_set_intent(nj, nj->notebook, NULL);
+	rmsync_notion_late_again(nj);
 	if (nj->kind->type == RMSYNC_NOTEBOOK)
 		rmsync_notion_notebook_meta(nj);
-	else
-		nj->notebook->ledger.metadata = NULL; /* who knows what it says */
+	else /* who knows what it says */
+		nj->notebook->ledger.metadata = rmsync_notion_late_only(nj, nj->notebook);
 	nj->state = nj->extras != NIL		? NOTION_EXTRA
 				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
 										: NOTION_ARCHIVE;
@@ -327,6 +334,7 @@ page_absent(NotionJob *nj)
 		rmsync_notion_stop_unknown(nj, nj->config.delays[tries]);
 		return;
 	}
+	rmsync_notion_late_row(nj);
 	if (!nj->notebook->present)
 	{
 		finish_removed(nj);
@@ -407,6 +415,7 @@ create_response(NotionJob *nj, NotionAnswer answer)
 																"id", NULL));
 		nj->norder = 0;
 		nj->order_known = true;
+		rmsync_notion_late_again(nj);
 		rmsync_notion_notebook_meta(nj);
 		rmsync_notion_mark_synced(nj, notebook);
 		nj->state = NOTION_SAVE_NOTEBOOK;
@@ -498,7 +507,7 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 	switch (nj->state)
 	{
 		case NOTION_FIND:
-			find_request(nj, request);
+			rmsync_notion_find_request(nj, request);
 			return true;
 
 		case NOTION_EXTRA:

@@ -455,6 +455,7 @@ rmsync_notion_settle_parts(NotionJob *nj)
 	}
 	else
 	{
+		rmsync_notion_late_part(nj, nj->part_title);
 		nj->part_title = NULL;
 		rmsync_notion_set_intent(nj, nj->notebook, NULL);
 

@@ -38,6 +38,15 @@ reset_ledger(NotionJob *nj, RmsyncItem *item)
 	ledger->intent = NULL;
 }
 
+/* The same, but what may come late is not forgotten. */
+static void
+forget_object(NotionJob *nj, RmsyncItem *item)
+{
+	reset_ledger(nj, item);
+	if (rmsync_notion_has_late(nj, item))
+		rmsync_notion_write_late(nj, item);
+}
+
 static Jsonb *
 parse_object(const char *text)
 {
@@ -60,27 +69,14 @@ has_moved(NotionJob *nj, const RmsyncItem *item)
 }
 
 /*
- * What an earlier job left in a page's entry: toggles to be deleted, a toggle
- * that is not complete, an append whose outcome is not known.  Those of
- * another notebook's page are deleted as well as those of this one; an append
- * can be looked for only here.
+ * An append whose outcome is not known.  In another notebook's page it is looked
+ * for later: what it wrote must go.  So must a toggle that is not complete.
  */
 static void
-load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)
+load_intent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 {
-	RmsyncItem *item = page->item;
-	Jsonb *stale = rmsync_json_get(metadata, "stale", NULL);
-	Jsonb *intent = parse_object(item->ledger.intent);
-	char *notebook;
+	char *notebook = rmsync_json_get_string(intent, "notebook", NULL);
 
-	for (int i = 0; i < rmsync_json_array_length(stale); i++)
-		rmsync_notion_delete_later(nj,
-								   rmsync_json_as_string(
-									   rmsync_json_element(stale, i)),
-								   page);
-	if (intent == NULL)
-		return;
-	notebook = rmsync_json_get_string(intent, "notebook", NULL);
 	page->partial = rmsync_json_get_string(intent, "new", NULL);
 	page->resent = (int) rmsync_json_get_number(intent, "resent", 0);
 	page->cap = rmsync_notion_cap(page);
@@ -94,7 +90,54 @@ load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)
 							  : !page->moved)
 		page->unknown = true;
 	else
-		item->ledger.intent = NULL;
+	{
+		page->item->ledger.intent = NULL;
+		rmsync_notion_late_append(nj, page, intent, true);
+	}
+}
+
+/*
+ * What an earlier job left in a page's entry: toggles to be deleted, and an
+ * append.  Those of another notebook's page are deleted as well as those of
+ * this one.
+ */
+static void
+load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)
+{
+	RmsyncItem *item = page->item;
+	Jsonb *stale = rmsync_json_get(metadata, "stale", NULL);
+	Jsonb *intent = parse_object(item->ledger.intent);
+
+	for (int i = 0; i < rmsync_json_array_length(stale); i++)
+		rmsync_notion_delete_later(nj,
+								   rmsync_json_as_string(
+									   rmsync_json_element(stale, i)),
+								   page);
+	if (intent != NULL)
+		load_intent(nj, page, intent);
+}
+
+/*
+ * There is no toggle of the page any more.  An append that went to another
+ * notebook's page says nothing about that.
+ */
+static void
+load_gone(NotionJob *nj, NotionPage *page)
+{
+	RmsyncItem *item = page->item;
+	Jsonb *intent = parse_object(item->ledger.intent);
+	char *notebook = rmsync_json_get_string(intent, "notebook", NULL);
+	bool same = item->ledger.config_epoch == nj->job->lane->config_epoch;
+
+	page->former = item->ledger.external_id;
+	if (!same)
+		item->ledger.look_at = 0;
+	forget_object(nj, item);
+	if (!same || notebook == NULL || strcmp(notebook, nj->notebook->id) == 0)
+		return;
+	load_intent(nj, page, intent);
+	if (page->partial != NULL) /* until that toggle is deleted */
+		rmsync_notion_set_intent(nj, item, rmsync_json_text(intent));
 }
 
 static void
@@ -114,15 +157,17 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 	 * like any old toggle.
 	 */
 	metadata = parse_object(item->ledger.metadata);
+	parent = rmsync_json_get_string(metadata, "notion_page_id", NULL);
+	if (item->ledger.config_epoch == nj->job->lane->config_epoch)
+		rmsync_notion_load_late(nj, page, metadata);
 	if (has_moved(nj, item))
 	{
 		item->ledger.content_hash[0] = '\0';
 		page->moved = true;
+		page->home = parent;
 		load_leftovers(nj, page, metadata);
 		return;
 	}
-
-	parent = rmsync_json_get_string(metadata, "notion_page_id", NULL);
 
 	/* of another database, or of a page that is gone */
 	if (item->ledger.config_epoch != nj->job->lane->config_epoch ||
@@ -130,8 +175,7 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 		(parent != NULL && nj->notebook->ledger.external_id != NULL &&
 		 !rmsync_notion_is_part(nj, parent)))
 	{
-		page->former = item->ledger.external_id;
-		reset_ledger(nj, item);
+		load_gone(nj, page);
 		return;
 	}
 	page->home = parent;
@@ -150,9 +194,13 @@ load_notebook(NotionJob *nj)
 	int n;
 
 	if (notebook->ledger.config_epoch != nj->job->lane->config_epoch)
+	{
 		reset_ledger(nj, notebook);
+		notebook->ledger.look_at = 0;
+	}
 
 	metadata = parse_object(notebook->ledger.metadata);
+	rmsync_notion_load_late_rows(nj, metadata);
 	rmsync_notion_load_orphans(nj, rmsync_json_get(metadata, "orphans", NULL));
 	nj->adopting = rmsync_notion_is_adoption(notebook->ledger.intent);
 	direction = rmsync_json_get_string(metadata, "page_order", NULL);
@@ -409,7 +457,8 @@ rmsync_notion_must_list(NotionJob *nj)
 void
 rmsync_notion_forget_all(NotionJob *nj)
 {
-	reset_ledger(nj, nj->notebook);
+	rmsync_notion_drop_late_parts(nj);
+	forget_object(nj, nj->notebook);
 	rmsync_notion_reset_parts(nj);
 	for (int i = 0; i < nj->npages; i++)
 	{
@@ -425,7 +474,7 @@ rmsync_notion_forget_all(NotionJob *nj)
 		if (page->moved)
 			rmsync_notion_set_intent(nj, page->item, NULL);
 		else
-			reset_ledger(nj, page->item);
+			forget_object(nj, page->item);
 	}
 	for (int i = 0; i < nj->nslots; i++)
 	{

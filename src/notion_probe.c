@@ -43,16 +43,23 @@ rmsync_notion_talk_fail(NotionTalk *talk, const char *code, const char *message,
 	rmsync_notion_stop(&talk->nj, RMSYNC_FAIL_HELD, 0, code, message);
 }
 
-/* Reads the configuration, which the engine may have renewed. */
+/*
+ * Reads the configuration, which the engine may have renewed.  It is that of
+ * the lane's target, whatever kind of database is asked for.
+ */
 static bool
 read_config(NotionTalk *talk)
 {
 	NotionJob *nj = &talk->nj;
+	const RmsyncLaneInfo *lane = talk->probe->lane;
+	const char *target = lane->target_name;
 	char *why;
 
 	wipe_token(talk);
-	why = rmsync_notion_read_config(nj->kind, talk->probe->lane->config,
-									&nj->config, NULL);
+	why = rmsync_notion_read_config(strcmp(target, rmsync_target_notion.name) == 0
+										? &rmsync_notion_notebooks
+										: &rmsync_notion_todos,
+									lane->config, &nj->config, NULL);
 	if (why == NULL)
 		return true;
 	rmsync_notion_talk_fail(talk, "invalid_config", why,

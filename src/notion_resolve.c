@@ -44,43 +44,6 @@ rmsync_notion_list_start(NotionJob *nj)
 	nj->state = NOTION_LIST;
 }
 
-/*
- * Marker in the texts of a block; a user may have edited them, so that any of
- * its runs may hold the link.
- */
-static void
-read_marker(NotionJob *nj, Jsonb *block, NotionChild *child)
-{
-	char *type = rmsync_json_get_string(block, "type", NULL);
-	Jsonb *texts = type ? rmsync_json_get(block, type, "rich_text", NULL) : NULL;
-	int n = rmsync_json_array_length(texts);
-
-	/* readers write paragraphs, too: ours begin with a link in bold */
-	if (type != NULL && n > 0 && strcmp(type, "paragraph") == 0)
-	{
-		Jsonb *style =
-			rmsync_json_get(rmsync_json_element(texts, 0), "annotations", NULL);
-
-		n = rmsync_json_get_bool(style, "bold", false) ? 1 : 0;
-	}
-	for (int i = 0; i < n; i++)
-	{
-		Jsonb *text = rmsync_json_element(texts, i);
-		char *url = rmsync_json_get_string(text, "text", "link", "url", NULL);
-
-		if (url == NULL)
-			url = rmsync_json_get_string(text, "href", NULL);
-		if (url != NULL &&
-			rmsync_notion_read_link(nj, url, &child->key, &child->rm) &&
-			rmsync_notion_may_be(type, child->key))
-		{
-			child->outdated = rmsync_notion_outdated_type(nj, type, child->key);
-			return;
-		}
-	}
-	child->key = child->rm = NULL;
-}
-
 static void
 add_child(NotionJob *nj, Jsonb *block)
 {
@@ -104,7 +67,13 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	child->part = nj->listing;
-	read_marker(nj, block, child);
+	if (rmsync_notion_read_marker(block, nj->notebook->id, &child->key,
+								  &child->rm))
+		child->outdated =
+			rmsync_notion_outdated_type(nj,
+										rmsync_json_get_string(block, "type",
+															   NULL),
+										child->key);
 	rmsync_notion_read_host_title(block, child);
 	child->key = rmsync_notion_keep(nj, child->key);
 	child->rm = rmsync_notion_keep(nj, child->rm);
@@ -199,6 +168,7 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 	{
 		page->unknown = false;
 		rmsync_notion_set_intent(nj, page->item, NULL);
+		rmsync_notion_late_append(nj, page, intent, false);
 		page->resent++;
 		page->cap = rmsync_notion_cap(page);
 		if (page->item->present && rmsync_notion_hopeless(page))
@@ -221,6 +191,7 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 					  rmsync_json_get_string(intent, "place", NULL));
 	rmsync_json_field_bool(&buf, "whole",
 						   rmsync_json_get_bool(intent, "whole", false));
+	add_field(&buf, intent, "page");
 	add_field(&buf, intent, "prints");
 	add_field(&buf, intent, "title");
 	if (rmsync_json_get_bool(intent, "compact", false))

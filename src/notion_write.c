@@ -39,6 +39,7 @@ set_append_intent(NotionJob *nj, NotionPage *page, const char *partial)
 	appendStringInfoChar(&buf, '{');
 	rmsync_json_field(&buf, "op", "append");
 	rmsync_json_field(&buf, "notebook", nj->notebook->id);
+	rmsync_json_field(&buf, "page", rmsync_notion_part_id(nj, nj->part));
 	rmsync_json_field(&buf, "rm", page->rm);
 	rmsync_json_field(&buf, "prev", item->ledger.external_id);
 	rmsync_json_field(&buf, "hash", item->content_hash);

@@ -73,13 +73,16 @@ extern void rmsync_store_promote(MemoryContext cxt, RmsyncLaneList *lanes);
 extern void rmsync_store_polls(MemoryContext cxt, int every_s,
 							   RmsyncLaneList *lanes);
 
+/* Queues items that are to be looked for again; lists their lanes. */
+extern void rmsync_store_looks(MemoryContext cxt, RmsyncLaneList *lanes);
+
 /* Every lane that has ready rows (one index probe per lane). */
 extern void rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes);
 
 /* Fails what an unreachable lane could not deliver within "max_age" seconds. */
 extern int	rmsync_store_give_up(int max_age);
 
-/* Earliest run_at of a waiting row, or look at a target; 0 = none. */
+/* Earliest run_at of a waiting row, or look at a target, of any kind; 0 = none. */
 extern TimestampTz rmsync_store_next_due(void);
 
 typedef struct RmsyncQueueRow
@@ -394,12 +397,14 @@ extern char *rmsync_store_notion_objects(MemoryContext cxt, int64 user_id,
 
 /*
  * The intent to make a database: a JSON array of ids that were there before,
- * NULL if there is none.  With "set", it is written instead, and NULL returned.
+ * NULL if there is none.  *open_ms is how long Notion may still make it, 0 = no
+ * longer.  With "set" both are written instead, and NULL returned.
  */
 extern char *rmsync_store_notion_intent(MemoryContext cxt, int64 user_id,
 										const char *target_name,
 										const char *parent_id,
-										const char *title, const char *set);
+										const char *title, const char *set,
+										int *open_ms);
 
 /* It was not made, or (with its id) it was: the intent goes. */
 extern void rmsync_store_notion_forget(int64 user_id, const char *target_name,

@@ -360,7 +360,7 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 	static RmsyncPlan plan = {
 		"SELECT r.item_id, r.external_id, r.content_hash, r.placement_hash,"
 		" r.config_epoch, r.status, r.metadata_json::text, r.intent::text,"
-		" r.notebook_uuid"
+		" r.notebook_uuid, r.look_at"
 		" FROM pg_catalog.unnest($4) i (id) CROSS JOIN LATERAL"
 		" (SELECT * FROM rmsync.sync_records"
 		"  WHERE (user_id, target_name, item_type, item_id) >= ($1, $2, $3, i.id)"
@@ -401,6 +401,7 @@ load_ledger(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
 		item->ledger.metadata = rmsync_spi_text(ITEM_CXT(cxt, item), i, 7);
 		item->ledger.intent = rmsync_spi_text(ITEM_CXT(cxt, item), i, 8);
 		item->ledger.notebook_uuid = rmsync_spi_text(ITEM_CXT(cxt, item), i, 9);
+		item->ledger.look_at = spi_time(i, 10);
 		if (item->notebook_uuid == NULL)
 			item->notebook_uuid = item->ledger.notebook_uuid;
 	}

@@ -16,14 +16,17 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
+#include "guc.h"
 #include "store.h"
 
 #define MAX_ROWS 128
-#define MAX_COLUMNS 16
+#define MAX_COLUMNS 17
 
 /* Rows for one statement, by column, as unnest() wants them. */
 typedef struct Batch
@@ -55,6 +58,23 @@ put_text(Batch *batch, int column, const char *text)
 	batch->nulls[column][batch->nrows] = text == NULL;
 	if (text != NULL)
 		batch->values[column][batch->nrows] = CStringGetTextDatum(text);
+}
+
+/*
+ * When the target is to be looked at again; a time, or none.  The same for all
+ * that is written together, so that one look is enough for it.
+ */
+static void
+put_look(Batch *batch, int column, const RmsyncLedger *ledger)
+{
+	TimestampTz at = ledger->look_at;
+
+	if (ledger->look_ms > 0)
+		at = TimestampTzPlusMilliseconds(GetCurrentTransactionStartTimestamp(),
+										 (int64) (ledger->look_ms *
+												  rmsync_backoff_scale));
+	put(batch, column, TimestampTzGetDatum(at));
+	batch->nulls[column][batch->nrows] = at == 0;
 }
 
 static void
@@ -105,6 +125,7 @@ rmsync_store_ledger(const RmsyncLaneInfo *lane, const RmsyncItem *item,
 	put(batch, 13, Int32GetDatum(item->attempt));
 	put_text(batch, 14, ledger->metadata);
 	put_text(batch, 15, ledger->intent);
+	put_look(batch, 16, ledger);
 	if (++batch->nrows == MAX_ROWS)
 		rmsync_store_flush();
 }
@@ -169,6 +190,10 @@ column_array(Batch *batch, int column, Oid array_type)
 			return PointerGetDatum(
 				construct_md_array(values, nulls, 1, dims, lbs, INT8OID, 8,
 								   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		case TIMESTAMPTZARRAYOID:
+			return PointerGetDatum(
+				construct_md_array(values, nulls, 1, dims, lbs, TIMESTAMPTZOID,
+								   8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 		case INT4ARRAYOID:
 			return PointerGetDatum(construct_md_array(values, nulls, 1, dims,
 													  lbs, INT4OID, 4, true,
@@ -209,17 +234,18 @@ flush_ledger(void)
 		" INSERT INTO rmsync.sync_records AS r (user_id, target_name,"
 		" item_type, item_id, lane_id, notebook_uuid, page_number,"
 		" content_hash, placement_hash, config_epoch, external_id, status,"
-		" error_message, retry_count, metadata_json, intent, synced_at)"
+		" error_message, retry_count, metadata_json, intent, look_at,"
+		" synced_at)"
 		" SELECT u.user_id, u.target_name, u.item_type, u.item_id, u.lane_id,"
 		" u.notebook_uuid, u.page_number, u.content_hash, u.placement_hash,"
 		" u.config_epoch, u.external_id, u.status, u.error_message,"
-		" u.retry_count, u.metadata::jsonb, u.intent::jsonb,"
+		" u.retry_count, u.metadata::jsonb, u.intent::jsonb, u.look_at,"
 		" CASE WHEN u.status = 'success' THEN pg_catalog.clock_timestamp() END"
 		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8,"
-		" $9, $10, $11, $12, $13, $14, $15, $16) AS u (user_id, target_name,"
-		" item_type, item_id, lane_id, notebook_uuid, page_number,"
+		" $9, $10, $11, $12, $13, $14, $15, $16, $17) AS u (user_id,"
+		" target_name, item_type, item_id, lane_id, notebook_uuid, page_number,"
 		" content_hash, placement_hash, config_epoch, external_id, status,"
-		" error_message, retry_count, metadata, intent)"
+		" error_message, retry_count, metadata, intent, look_at)"
 		" JOIN lanes l ON l.id = u.lane_id"
 		" ON CONFLICT (user_id, target_name, item_type, item_id)"
 		" DO UPDATE SET lane_id = excluded.lane_id,"
@@ -232,13 +258,14 @@ flush_ledger(void)
 		" error_message = excluded.error_message,"
 		" retry_count = excluded.retry_count,"
 		" metadata_json = excluded.metadata_json, intent = excluded.intent,"
+		" look_at = excluded.look_at,"
 		" synced_at = coalesce(excluded.synced_at, r.synced_at),"
 		" updated_at = pg_catalog.now()",
-		16,
+		17,
 		{ INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID,
 		  TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 		  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-		  TEXTARRAYOID },
+		  TEXTARRAYOID, TIMESTAMPTZARRAYOID },
 		.generic = true
 	};
 

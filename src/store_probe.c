@@ -83,34 +83,40 @@ intent_key(Datum *values, int64 user_id, const char *target_name,
 char *
 rmsync_store_notion_intent(MemoryContext cxt, int64 user_id,
 						   const char *target_name, const char *parent_id,
-						   const char *title, const char *set)
+						   const char *title, const char *set, int *open_ms)
 {
 	static RmsyncPlan get = {
-		"SELECT known::text FROM rmsync.notion_intents WHERE user_id = $1"
+		"SELECT known::text, ceil(extract(epoch FROM"
+		" GREATEST(until - pg_catalog.clock_timestamp(), '0')) * 1000)::int4"
+		" FROM rmsync.notion_intents WHERE user_id = $1"
 		" AND target_name = $2 AND parent_id = $3 AND title = $4",
 		4,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID }
 	};
 	static RmsyncPlan put = {
 		"INSERT INTO rmsync.notion_intents"
-		" (user_id, target_name, parent_id, title, known)"
-		" VALUES ($1, $2, $3, $4, $5::jsonb)"
+		" (user_id, target_name, parent_id, title, known, until)"
+		" VALUES ($1, $2, $3, $4, $5::jsonb,"
+		"  pg_catalog.clock_timestamp() + $6 * interval '1 ms')"
 		" ON CONFLICT (user_id, target_name, parent_id, title) DO UPDATE"
-		" SET known = excluded.known, at = pg_catalog.now()",
-		5,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID }
+		" SET known = excluded.known, at = pg_catalog.now(),"
+		" until = excluded.until",
+		6,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID }
 	};
-	Datum values[5];
+	Datum values[6];
 
 	intent_key(values, user_id, target_name, parent_id, title);
 	if (set != NULL)
 	{
 		values[4] = CStringGetTextDatum(set);
+		values[5] = Int32GetDatum(*open_ms);
 		rmsync_plan_run(&put, values, NULL, SPI_OK_INSERT);
 		return NULL;
 	}
 	if (rmsync_plan_run(&get, values, NULL, SPI_OK_SELECT) == 0)
 		return NULL;
+	*open_ms = rmsync_spi_int(0, 2, 0);
 	return rmsync_spi_text(cxt, 0, 1);
 }
 

@@ -233,6 +233,15 @@ rmsync_store_polls(MemoryContext cxt, int every_s, RmsyncLaneList *lanes)
 }
 
 void
+rmsync_store_looks(MemoryContext cxt, RmsyncLaneList *lanes)
+{
+	static RmsyncPlan plan = { "SELECT rmsync.looks_due()", 0, { 0 } };
+
+	rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	lane_list(cxt, 1, lanes);
+}
+
+void
 rmsync_store_ready_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
 {
 	/* A loose index scan: one probe per lane, not one row per item. */
@@ -271,7 +280,12 @@ rmsync_store_next_due(void)
 		" (SELECT GREATEST(poll_at, pg_catalog.now() + interval '100 ms')"
 		" FROM rmsync.integration_configs WHERE two_way"
 		" AND is_enabled AND state = 'active' AND poll_at IS NOT NULL"
-		" ORDER BY poll_at LIMIT 1))",
+		" ORDER BY poll_at LIMIT 1),"
+		/* so does rmsync.looks_due(), and over all if nothing is attached */
+		" (SELECT CASE WHEN look_at > pg_catalog.now() THEN look_at"
+		"  ELSE pg_catalog.now() + interval '1 s' END"
+		" FROM rmsync.sync_records WHERE look_at < 'infinity'"
+		" ORDER BY look_at LIMIT 1))",
 		0,
 		{ 0 }
 	};

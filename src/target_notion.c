@@ -46,6 +46,8 @@ static const StateHandler poll = { rmsync_notion_poll_next,
 								   rmsync_notion_poll_response };
 static const StateHandler pages = { rmsync_notion_page_next,
 									rmsync_notion_page_response };
+static const StateHandler late = { rmsync_notion_late_next,
+								   rmsync_notion_late_response };
 static const StateHandler edit = { rmsync_notion_edit_next,
 								   rmsync_notion_edit_response };
 
@@ -79,7 +81,12 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DEEP_APPEND] = &pages,
 	[NOTION_EDIT_LIST] = &edit,
 	[NOTION_EDIT] = &edit,
-	[NOTION_POLL] = &poll
+	[NOTION_POLL] = &poll,
+	[NOTION_LATE_FIND] = &late,
+	[NOTION_LATE_LIST] = &late,
+	[NOTION_LATE_ME] = &late,
+	[NOTION_LATE_LOOK] = &late,
+	[NOTION_LATE_TRASH] = &late
 };
 /* clang-format on */
 
@@ -225,7 +232,7 @@ next_step(NotionJob *nj, RmsyncHttpRequest *request)
 			nj->commit = false;
 			return RMSYNC_STEP_COMMIT;
 		}
-		if (nj->state == NOTION_FINISH)
+		if (nj->state == NOTION_FINISH && !rmsync_notion_late_start(nj))
 		{
 			finish(nj);
 			return RMSYNC_STEP_DONE;

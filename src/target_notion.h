@@ -15,6 +15,8 @@
  *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes
  *	notion_lost.c		is a page gone, or only a block that stood in it?
+ *	notion_late.c		writes that may be done when nobody looks any more ...
+ *	notion_late_look.c	... and looking for what they made
  *	notion_adopt.c		taking over what the host's own sync has delivered
  *	notion_slot.c		the pages in the order the reader shall see
  *	notion_plan.c		what is to be done
@@ -174,6 +176,11 @@ extern bool rmsync_notion_notebook_next(NotionJob *nj,
 extern void rmsync_notion_notebook_response(NotionJob *nj,
 											const RmsyncHttpResponse *response);
 
+/* The query for the marker, and the live pages that have it, oldest first. */
+extern void rmsync_notion_find_request(NotionJob *nj,
+									   RmsyncHttpRequest *request);
+extern List *rmsync_notion_marked_rows(NotionJob *nj, Jsonb *results);
+
 /* True if the page's properties differ from the ledger. */
 extern bool rmsync_notion_notebook_differs(NotionJob *nj);
 
@@ -264,6 +271,56 @@ extern void rmsync_notion_check_response(NotionJob *nj,
  * state is set, and the request comes again.
  */
 extern bool rmsync_notion_look_first(NotionJob *nj, const char *home);
+
+/* ---- notion_late.c ---- */
+
+/*
+ * What may come late for a page, or for the notebook, as the metadata say;
+ * appends members with it; and an object with nothing else, NULL if there is
+ * none, for an entry whose object is gone.
+ */
+extern void rmsync_notion_load_late(NotionJob *nj, NotionPage *page,
+									Jsonb *metadata);
+extern void rmsync_notion_load_late_rows(NotionJob *nj, Jsonb *metadata);
+extern void rmsync_notion_late_meta(StringInfo buf, const NotionPage *page);
+extern void rmsync_notion_late_rows_meta(NotionJob *nj, StringInfo buf);
+extern char *rmsync_notion_late_only(NotionJob *nj, const RmsyncItem *item);
+
+/*
+ * The append of this intent may be done yet: nobody has looked for it ("soon"),
+ * or it was looked for in vain.
+ */
+extern void rmsync_notion_late_append(NotionJob *nj, NotionPage *page,
+									  Jsonb *intent, bool soon);
+
+/* So may the creation of the notebook's page, or of a part of this title. */
+extern void rmsync_notion_late_row(NotionJob *nj);
+extern void rmsync_notion_late_part(NotionJob *nj, const char *title);
+
+/* The notebook has a page now: its doubles are looked for from now on. */
+extern void rmsync_notion_late_again(NotionJob *nj);
+
+/* Nothing can come late where the notebook's page was. */
+extern void rmsync_notion_drop_late_parts(NotionJob *nj);
+
+/* Must the entry stay though its object is gone? */
+extern bool rmsync_notion_has_late(NotionJob *nj, const RmsyncItem *item);
+
+/* Is it time to look?  And: so many looks were made, with one more. */
+extern bool rmsync_notion_late_due(NotionJob *nj, const NotionPage *page);
+extern void rmsync_notion_late_looked(NotionJob *nj);
+
+/* Before that: entries need no look any more for which nothing can come. */
+extern void rmsync_notion_late_tidy(NotionJob *nj);
+
+/* ---- notion_late_look.c ---- */
+
+/* At a job's end: true if something is to be looked for, and the state set. */
+extern bool rmsync_notion_late_start(NotionJob *nj);
+extern bool rmsync_notion_late_next(NotionJob *nj, RmsyncHttpRequest *request,
+									RmsyncStep *step);
+extern void rmsync_notion_late_response(NotionJob *nj,
+										const RmsyncHttpResponse *response);
 
 /* ---- notion_adopt.c ---- */
 
@@ -427,6 +484,8 @@ extern void rmsync_notion_set_shape(NotionJob *nj, NotionShape *shape,
 									const char *prints, const char *title);
 /* Metadata of a page: its toggle, and others that are to be deleted. */
 extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
+/* What may come late for it has changed; it may be all there is in the entry. */
+extern void rmsync_notion_write_late(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
 /* Something of the notebook's text was written: its properties follow. */
@@ -504,9 +563,12 @@ extern void rmsync_notion_encode(StringInfo buf, const char *text);
 extern char *rmsync_notion_link(NotionJob *nj, const RmsyncItem *item,
 								const char *rm);
 
-/* What such a link says; false if it is not one of ours. */
-extern bool rmsync_notion_read_link(NotionJob *nj, const char *url,
-									char **key, char **rm);
+/*
+ * What the link in a block's text says, if it is a block of ours that may stand
+ * in the page of this notebook; else false, and NULL.
+ */
+extern bool rmsync_notion_read_marker(Jsonb *block, const char *notebook,
+									  char **key, char **rm);
 
 /* ---- notion_note.c ---- */
 

@@ -8,7 +8,8 @@ A rule says which requests it hits and what becomes of them:
 Faults named commit_* (and truncated_json, short_body, empty_200, trickle,
 body:NAME, which answers what BODIES makes of the real answer) let
 the request do its work first; if the request itself is refused, the refusal is
-answered and the rule is not used up.  All others change nothing.
+answered and the rule is not used up.  late_close closes the connection and does
+the work "seconds" later.  All others change nothing.
 """
 import json
 import random
@@ -94,7 +95,7 @@ AFTERWARDS = {
 # How the real answer is delivered, or not.
 DELIVERIES = ("commit_close", "commit_reset", "commit_hang", "truncated_json",
               "short_body", "empty_200", "trickle", "slow", "body")
-DROPS = ("close_before_read", "close", "reset", "hang")
+DROPS = ("close_before_read", "close", "reset", "hang", "late_close")
 OTHERS = ("commit_503_guidance", "commit_502_html", "reject_502_html",
           "edge_403_html", "529", "403_block_limit")
 SYNONYMS = {"reject_close": "close", "reject_reset": "reset",

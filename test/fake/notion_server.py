@@ -327,7 +327,10 @@ class Server:
             if html:
                 # From the edge: no x-notion-request-id.
                 return html_reply(*html), None
-            if rule.fault in ("close", "reset", "hang"):
+            if rule.fault == "late_close":
+                asyncio.get_running_loop().call_later(
+                    rule.seconds or 1, self.late, request)
+            if rule.fault in notion_faults.DROPS:
                 return None, None
             refused = notion_faults.refusal(rule, self.settings,
                                             self.store.clock.now())
@@ -355,6 +358,18 @@ class Server:
         if rule is not None:
             reply = self.afterwards(rule, call, reply, request, request_id)
         return reply, call
+
+    def late(self, request):
+        """Does the work of a request whose connection is gone."""
+        try:
+            call = self.admit(request)
+            notion_api.perform(call)
+            request.entry["committed"] = call.wrote
+        except ApiError as error:
+            request.entry["code"] = error.code
+        except Exception:
+            self.bugs.append(traceback.format_exc())
+            sys.stderr.write(self.bugs[-1])
 
     def admit(self, request):
         """What holds for every endpoint: token, version, rate."""
@@ -445,7 +460,7 @@ class Server:
             "spared" not in request.entry else None
         drops = {"commit_close": "close", "commit_reset": "reset",
                  "commit_hang": "hang", "close": "close", "reset": "reset",
-                 "hang": "hang"}
+                 "hang": "hang", "late_close": "close"}
         if fault in drops:
             self.finish(request, fault, None, call)
             raise Drop(drops[fault], rule.seconds)

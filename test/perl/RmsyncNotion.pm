@@ -579,7 +579,7 @@ sub equal
 }
 
 # What an answer that never came, or said nothing, leaves unknown.
-my %silent = map { $_ => 1 } qw(close_before_read close reset hang
+my %silent = map { $_ => 1 } qw(close_before_read close reset hang late_close
   commit_close commit_reset commit_hang commit_500 commit_503 commit_502_html
   commit_504 reject_500 reject_503 reject_503_db reject_504 reject_502_html
   truncated_json short_body empty_200);

@@ -806,6 +806,17 @@ sub fault_step
 	my $user = $self->one_of(@{ $self->{mine} });
 	my $times = 1 + $self->dice(2);
 	my $after = $self->dice(3);
+	my $late = $self->chance(12);
+
+	if ($late)
+	{
+		# when it was looked for and made again
+		my $create = $self->chance(40);
+		$fault = 'late_close';
+		$match = $create ? { method => 'POST', path => '^/v1/pages$' } : { method => 'PATCH', path => '/children$', body => 'rm=' };
+		$self->notion({ fault => $fault, match => { %$match, user => "user$user" }, times => $times, after => $after, seconds => $create ? 1.5 : 0.3 });
+		return "$times times $fault of $match->{path} for user $user";
+	}
 
 	$self->notion({ fault => $fault, match => { %$match, user => "user$user" }, times => $times, after => $after,
 			$fault =~ /hang/ ? (seconds => 1) : () });
@@ -919,6 +930,23 @@ sub work_step
 
 # ----------------------------------------------------------------- the judge
 
+# Waits until all was looked for that may come late.
+sub not_looked
+{
+	my ($self, $list) = @_;
+	my $until = time + 60;
+
+	while (1)
+	{
+		my $open = $self->sql("SELECT count(*) FROM rmsync.sync_records r JOIN rmsync.integration_configs c ON c.id = r.lane_id
+			WHERE r.user_id IN ($list) AND r.look_at IS NOT NULL AND c.state = 'active'");
+		$self->sql("CALL rmsync_wait('1 minute', $_)") foreach split /,/, $list;
+		return if !$open;
+		return "$open looks are left after a minute" if time > $until;
+		usleep(50_000);
+	}
+}
+
 # Waits until nothing can make progress by itself.
 sub quiet
 {
@@ -931,6 +959,7 @@ sub quiet
 		  unless $self->sql("CALL rmsync_wait('3 minutes', $user)") eq 't';
 	}
 	my $list = join(',', @{ $self->{mine} });
+	push @open, $self->not_looked($list);
 	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
 	  @{ $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)") };
 	push @open, map { "user $_->{user_id}: $_->{state}, $_->{state_reason}" }

@@ -315,8 +315,8 @@ is($result->{found}{pages}, 233, 'more than one page of results');
 
 sub create
 {
-	my ($user, $title, $more) = @_;
-	return ask("rmsync_notion_create_database('" . top_page($user) . "', " . RmsyncNotion::quote($title) . ', user_id => ' . $user . ($more // '') . ')');
+	my ($user, $title, $more, $before) = @_;
+	return ask("rmsync_notion_create_database('" . top_page($user) . "', " . RmsyncNotion::quote($title) . ', user_id => ' . $user . ($more // '') . ')', $before);
 }
 
 # connected without a database: chosen later
@@ -367,18 +367,46 @@ foreach my $fault (qw(commit_close commit_reset commit_500 commit_502_html commi
 	is(scalar databases(5, $title), 2, "$fault: once");
 	clear();
 }
+# As long as Notion may still make it, nothing is sent: 15 s here.
+my $slowly = 'SET rmsync.backoff_scale = 0.2; ';
+
+sub no_longer
+{
+	my ($title) = @_;
+	return $t->sql('UPDATE rmsync.notion_intents SET until = now() WHERE title = ' . RmsyncNotion::quote($title));
+}
 foreach my $fault (qw(close reject_500 reject_503 hang))
 {
 	my $title = 'Never made ' . ++$n;
 	fault(5, $fault, '/v1/databases$', times => 1);
-	refused(create(5, $title, ', connect => false'), 'unknown_outcome', qr/did not say/, $fault);
+	refused(create(5, $title, ', connect => false', $slowly), 'unknown_outcome', qr/did not say/, $fault);
 	is(scalar databases(5, $title), 0, "$fault: not there");
+	$result = create(5, $title, ', connect => false', $slowly);
+	refused($result, 'unknown_outcome', qr/not there yet/, "$fault, again");
+	ok($result->{retry_after} > 0 && $result->{retry_after} <= 15, "$fault: it tells how long to wait") or diag(explain($result));
+	like($result->{hint}, qr/again in $result->{retry_after} seconds/, "$fault: and what for");
+	is(scalar databases(5, $title), 0, "$fault: nothing is made meanwhile");
+	no_longer($title);
 	$result = create(5, $title, ', connect => false');
 	ok($result->{ok}, "$fault: the next call makes it");
 	is(scalar databases(5, $title), 1, "$fault: once");
 	clear();
 }
 is($t->sql('SELECT count(*) FROM rmsync.notion_intents'), 0, 'no intent is left');
+
+# Notion makes it when nobody looks any more
+foreach my $again (0, 1)
+{
+	my $title = 'Late ' . ++$n;
+	fault(5, 'late_close', '/v1/databases$', times => 1, seconds => 3);
+	refused(create(5, $title, ', connect => false', $slowly), 'unknown_outcome', qr/not there yet/, "late ($again)");
+	refused(create(5, $title, ', connect => false', $slowly), 'unknown_outcome', qr/not there yet/, 'still on its way') if $again;
+	wait_until(sub { scalar databases(5, $title) }, "late ($again): it comes into being");
+	$result = create(5, $title, ', connect => false');
+	ok($result->{ok} && $result->{found}, "late ($again): the next call finds it") or diag(explain($result));
+	is(scalar databases(5, $title), 1, "late ($again): once");
+	clear();
+}
 
 # the look after a lost answer fails, too: the next call finds it
 fault(5, 'commit_close', '/v1/databases$', times => 1);
