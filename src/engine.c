@@ -168,7 +168,8 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 		return now_us >= engine->again_us;
 	}
 	if (woken || engine->ncommitting > 0 || engine->due_dirty ||
-		now_us >= engine->next_check_us || due_passed(engine))
+		engine->limits_dirty || now_us >= engine->next_check_us ||
+		due_passed(engine))
 		return true;
 	if (engine->nended >= FLUSH_JOBS)
 		return true;
@@ -267,6 +268,7 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 	engine->others = false;
 	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
 	rmsync_engine_flush_lanes(engine, now_us, false);
+	rmsync_engine_limits_store(engine, now_us);
 	if (engine->look_for_suspects || engine->has_suspects)
 		rmsync_engine_find_suspects(engine, now_us, &others);
 	if (may_load(engine) && wants_load(engine, now_us))
@@ -285,6 +287,7 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	engine->look_for_suspects = false;
+	engine->limits_dirty = false;
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
@@ -380,7 +383,7 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_engine_responses(engine);
 	now_us = rmsync_engine_now();
 	rmsync_engine_choose_suspect(engine, now_us);
-	rmsync_engine_tokens(engine, now_us);
+	rmsync_engine_places(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
 	rmsync_engine_reclaim(engine, now_us);
@@ -493,7 +496,7 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 	bool tokens = rmsync_engine_refresh_finish(engine);
 
 	if (engine->nended == 0 && engine->ncommitting == 0 &&
-		engine->totals_since_us == 0 && !tokens)
+		engine->totals_since_us == 0 && !engine->limits_dirty && !tokens)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
 	MemoryContextSwitchTo(engine->turn_cxt);
@@ -505,6 +508,7 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 		if (tokens)
 			(void) rmsync_engine_refresh_store(engine, rmsync_engine_now());
 		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
+		rmsync_engine_limits_store(engine, rmsync_engine_now());
 		rmsync_store_flush();
 	}
 	rmsync_txn_end(tokens);
