@@ -24,6 +24,7 @@ OBJS = \
 	src/dbhook.o \
 	src/engine.o \
 	src/engine_job.o \
+	src/engine_limit.o \
 	src/engine_load.o \
 	src/engine_oauth.o \
 	src/engine_probe.o \
@@ -92,6 +93,7 @@ OBJS = \
 	src/notion_title.o \
 	src/notion_todo.o \
 	src/notion_write.o \
+	src/ratelearn.o \
 	src/ratelimit.o \
 	src/recorder.o \
 	src/retry.o \

@@ -38,6 +38,7 @@ CREATE TABLE rmsync.integration_configs (
 	fail_streak int NOT NULL DEFAULT 0,
 	config_epoch int NOT NULL DEFAULT 1,	-- bumped when the destination changes
 	remote jsonb,					-- what the target learned about the service
+	service_limits jsonb,			-- what the engine learned of the credential's limits, and until when they are closed
 	reconcile_wanted boolean NOT NULL DEFAULT true,
 	reconcile_after xid8,			-- once more when no older transaction runs
 	allow_deletes boolean NOT NULL DEFAULT false,	-- lifts the mass-delete guard once

@@ -67,6 +67,10 @@ CREATE FUNCTION rmsync_connect(user_id bigint, target_name text, config jsonb, b
 AS 'MODULE_PATHNAME', 'rmsync_connect_sql' LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION rmsync_connect(bigint, text, jsonb, boolean) IS 'connects a user to a target (or replaces the connection); config is an object or a Fernet token of one; backup => true stores a second credential for when the first is refused';
 
+CREATE FUNCTION rmsync.open_limits(lane bigint) RETURNS void
+AS 'MODULE_PATHNAME', 'rmsync_open_limits' LANGUAGE C STRICT;
+COMMENT ON FUNCTION rmsync.open_limits(bigint) IS 'ends a waiting time that the service of a lane asked for, for all lanes that share the limit';
+
 CREATE FUNCTION rmsync.store_connection(user_id bigint, target_name text, token text, item_types int, granularity "char", new_destination boolean, backup boolean, two_way boolean) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -94,7 +98,7 @@ BEGIN
 			item_types = excluded.item_types,
 			is_enabled = true,
 			state = 'active', state_reason = NULL, state_since = now(),
-			blocked_until = NULL, fail_streak = 0,
+			blocked_until = NULL, fail_streak = 0, service_limits = NULL,
 			config_epoch = c.config_epoch + new_destination::int,
 			remote = CASE WHEN new_destination THEN NULL ELSE c.remote END,
 			reconcile_wanted = true, reconcile_after = excluded.reconcile_after,
@@ -103,6 +107,7 @@ BEGIN
 			poll_state = CASE WHEN c.two_way AND NOT new_destination THEN c.poll_state END,
 			updated_at = now()
 		RETURNING id INTO lane;
+		PERFORM rmsync.open_limits(lane);
 	END IF;
 	PERFORM rmsync.lanes_changed();
 	PERFORM rmsync.wake();
@@ -119,6 +124,7 @@ AS $$
 		'is_enabled', c.is_enabled, 'state', c.state, 'state_reason', c.state_reason,
 		'created_at', c.created_at, 'updated_at', c.updated_at, 'last_synced_at', c.last_synced_at,
 		'total_items_synced', c.total_items_synced, 'has_backup', c.backup_config_encrypted IS NOT NULL)
+		|| CASE WHEN c.service_limits IS NOT NULL THEN jsonb_build_object('service_limits', c.service_limits) ELSE '{}' END
 		|| CASE WHEN c.two_way THEN jsonb_build_object('two_way',
 			jsonb_build_object('last_read_at', c.polled_at, 'error', c.poll_error)) ELSE '{}' END
 $$;
@@ -143,10 +149,12 @@ DECLARE
 BEGIN
 	UPDATE rmsync.integration_configs i SET is_enabled = true, state = 'active', state_reason = NULL,
 		state_since = now(), blocked_until = NULL, fail_streak = 0,
+		service_limits = i.service_limits - '{closed_until,workspace_closed_until}'::text[],
 		allow_deletes = rmsync_enable.allow_deletes,
 		poll_at = CASE WHEN i.two_way THEN now() END,
 		reconcile_wanted = true, reconcile_after = pg_current_xact_id(), updated_at = now()
 	WHERE i.id = c.id RETURNING * INTO c;
+	PERFORM rmsync.open_limits(c.id);
 	PERFORM rmsync.lanes_changed();
 	PERFORM rmsync.wake();
 	RETURN rmsync.integration_json(c);
@@ -415,7 +423,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION rmsync_page_status(text, bigint) IS 'each page of a notebook at each target: synced, pending, failed and why';
 
-CREATE FUNCTION rmsync.targets(OUT name text, OUT title text, OUT item_types int, OUT granularity text, OUT requests_per_second float8, OUT burst int, OUT config_schema jsonb)
+CREATE FUNCTION rmsync.targets(OUT name text, OUT title text, OUT item_types int, OUT granularity text, OUT requests_per_minute int, OUT config_schema jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'rmsync_targets_sql' LANGUAGE C STABLE;
 COMMENT ON FUNCTION rmsync.targets() IS 'the targets this library knows';
@@ -426,7 +434,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT jsonb_agg(jsonb_build_object('name', t.name, 'title', t.title,
 		'item_types', (SELECT jsonb_agg(i) FROM unnest(ARRAY['notebook_metadata', 'page_text', 'todo', 'highlight']) i WHERE t.item_types & rmsync.type_bit(i) <> 0),
-		'granularity', t.granularity, 'requests_per_second', nullif(t.requests_per_second, 0), 'burst', nullif(t.burst, 0),
+		'granularity', t.granularity, 'requests_per_minute', nullif(t.requests_per_minute, 0),
 		'config_schema', t.config_schema) ORDER BY t.name)
 	FROM rmsync.targets() t
 $$;

@@ -21,7 +21,7 @@ BEGIN
 			state = CASE c.state WHEN 'auth' THEN 'active' ELSE c.state END,
 			state_reason = CASE c.state WHEN 'auth' THEN NULL ELSE c.state_reason END,
 			state_since = CASE c.state WHEN 'auth' THEN now() ELSE c.state_since END,
-			blocked_until = NULL, fail_streak = 0,
+			blocked_until = NULL, fail_streak = 0, service_limits = NULL,
 			reconcile_wanted = c.reconcile_wanted OR c.state = 'auth',
 			reconcile_after = CASE c.state WHEN 'auth' THEN pg_current_xact_id() ELSE c.reconcile_after END,
 			updated_at = now()

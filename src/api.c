@@ -32,6 +32,7 @@
 #include "txn.h"
 
 PG_FUNCTION_INFO_V1(rmsync_connect_sql);
+PG_FUNCTION_INFO_V1(rmsync_open_limits);
 PG_FUNCTION_INFO_V1(rmsync_targets_sql);
 PG_FUNCTION_INFO_V1(rmsync_run_sql);
 
@@ -264,6 +265,24 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(result)));
 }
 
+/*
+ * rmsync.open_limits(lane bigint) returns void
+ *
+ * Somebody wants a lane to go on, whatever the service has asked for: what it
+ * closed is open, for all lanes that share it.
+ */
+Datum
+rmsync_open_limits(PG_FUNCTION_ARGS)
+{
+	char *why;
+
+	SPI_connect();
+	if (rmsync_have_master_key(&why))
+		rmsync_engine_limits_open(PG_GETARG_INT64(0));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
 Datum
 rmsync_targets_sql(PG_FUNCTION_ARGS)
 {
@@ -273,19 +292,18 @@ rmsync_targets_sql(PG_FUNCTION_ARGS)
 	for (int i = 0; rmsync_targets[i] != NULL; i++)
 	{
 		const RmsyncTarget *t = rmsync_targets[i];
-		Datum values[7];
-		bool nulls[7] = { false };
+		Datum values[6];
+		bool nulls[6] = { false };
 
 		values[0] = CStringGetTextDatum(t->name);
 		values[1] = CStringGetTextDatum(t->title);
 		values[2] = Int32GetDatum(t->item_types);
 		values[3] = CStringGetTextDatum(
 			t->granularity == RMSYNC_PER_ITEM ? "item" : "notebook");
-		values[4] = Float8GetDatum(t->limits.requests_per_second);
-		values[5] = Int32GetDatum(t->limits.burst);
-		nulls[6] = t->config_schema == NULL;
-		if (!nulls[6])
-			values[6] =
+		values[4] = Int32GetDatum(t->limits.rate.limit);
+		nulls[5] = t->config_schema == NULL;
+		if (!nulls[5])
+			values[5] =
 				DirectFunctionCall1(jsonb_in, CStringGetDatum(t->config_schema));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

@@ -168,7 +168,8 @@ wants_database(RmsyncEngine *engine, bool woken, int64 now_us)
 		return now_us >= engine->again_us;
 	}
 	if (woken || engine->ncommitting > 0 || engine->due_dirty ||
-		now_us >= engine->next_check_us || due_passed(engine))
+		engine->limits_dirty || now_us >= engine->next_check_us ||
+		due_passed(engine))
 		return true;
 	if (engine->nended >= FLUSH_JOBS)
 		return true;
@@ -294,6 +295,7 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 	others = engine->others;
 	engine->others = false;
 	rmsync_engine_flush_lanes(engine, now_us, false);
+	rmsync_engine_limits_store(engine, now_us);
 	if (engine->look_for_suspects || engine->has_suspects)
 		rmsync_engine_find_suspects(engine, now_us, &others);
 	if (may_load(engine) && wants_load(engine, now_us))
@@ -312,6 +314,7 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 	rmsync_txn_end(durable || engine->after_crash || engine->has_suspects);
 
 	engine->look_for_suspects = false;
+	engine->limits_dirty = false;
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
@@ -408,7 +411,7 @@ rmsync_engine_turn(RmsyncEngine *engine, bool woken, long *timeout_ms)
 	rmsync_engine_responses(engine);
 	now_us = rmsync_engine_now();
 	rmsync_engine_choose_suspect(engine, now_us);
-	rmsync_engine_tokens(engine, now_us);
+	rmsync_engine_places(engine, now_us);
 	rmsync_engine_delays(engine, now_us);
 	rmsync_engine_start_jobs(engine, now_us);
 	rmsync_engine_reclaim(engine, now_us);
@@ -521,7 +524,7 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 	if (rmsync_engine_refresh_finish(engine))
 		(void) tokens_turn(engine);
 	if (engine->nended == 0 && engine->ncommitting == 0 &&
-		engine->totals_since_us == 0)
+		engine->totals_since_us == 0 && !engine->limits_dirty)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
 	MemoryContextSwitchTo(engine->turn_cxt);
@@ -531,6 +534,7 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 		(void) rmsync_store_lock_queue(false);
 		(void) rmsync_engine_record(engine, rmsync_engine_now());
 		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
+		rmsync_engine_limits_store(engine, rmsync_engine_now());
 		rmsync_store_flush();
 	}
 	rmsync_txn_end(false);

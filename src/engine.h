@@ -79,6 +79,13 @@ extern void rmsync_engine_destroy(RmsyncEngine *engine);
 extern TimestampTz rmsync_engine_next_due(RmsyncEngine *engine);
 
 /*
+ * Somebody wants a lane to go on: a waiting time that its service asked for
+ * ends, for all lanes with the same limit.  Needs a transaction and a master
+ * key.
+ */
+extern void rmsync_engine_limits_open(int64 lane_id);
+
+/*
  * Questions that a person asks a service (target_probe.h), in the foreground
  * and outside of any transaction.  "open" reads a connection, whatever its
  * state; *why says what is wrong if it returns NULL.  "run" asks until there

@@ -3,9 +3,10 @@
  * engine_internal.h
  *	  What the files of the engine share: engine.c (turns), engine_work.c
  *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
- *	  a job), engine_record.c (outcomes to the database),
- *	  engine_trouble.c (what failures mean), engine_oauth.c (renewing tokens),
- *	  engine_suspect.c (after a crash).
+ *	  a job), engine_limit.c (what services say about their limits),
+ *	  engine_record.c (outcomes to the database), engine_trouble.c (what
+ *	  failures mean), engine_oauth.c (renewing tokens), engine_suspect.c (after
+ *	  a crash).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -43,7 +44,8 @@ typedef struct EngineJob
 	RmsyncLane *lane;
 	RmsyncHttpRequest request;
 	RmsyncHttpResponse response;	/* of the last request */
-	int64		deadline_us;	/* delayed until, or when its token comes */
+	int64		deadline_us;	/* delayed until, or the time of its place */
+	bool		placed;			/* it has one; else it is to ask again then */
 	int64		started_us;
 	int			db_errors;		/* how often recording it failed */
 	int			generation;		/* of the lane's credentials at its start */
@@ -80,7 +82,7 @@ struct RmsyncEngine
 	dlist_head	active;			/* lanes with ready rows or buffered jobs */
 	dlist_head	started;		/* jobs started and not ended, all of them */
 	dlist_head	responded;
-	dlist_head	waiting;		/* for the token they have reserved */
+	dlist_head	waiting;		/* for their place in the limit */
 	dlist_head	delayed;
 	dlist_head	committing;
 	dlist_head	ended;
@@ -91,6 +93,7 @@ struct RmsyncEngine
 	int64		ended_since_us;
 	TimestampTz next_due;		/* earliest sleeping row; 0 = none */
 	bool		due_dirty;		/* next_due must be read again */
+	bool		limits_dirty;	/* more is known of limits than is stored */
 	int64		next_check_us;	/* timed look at everything */
 	int64		next_partition_us;
 	int64		totals_since_us;	/* totals of lanes not written; 0 = none */
@@ -114,6 +117,7 @@ extern int64 rmsync_engine_now(void);	/* monotonic microseconds */
 extern double rmsync_engine_random(RmsyncEngine *engine);
 extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */
 extern void rmsync_engine_touch(RmsyncEngine *engine, RmsyncLane *lane);
+extern RmsyncLane *rmsync_engine_lane(RmsyncEngine *engine, int64 lane_id);
 extern void rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id,
 										int64 now_us, bool *others);
 
@@ -142,11 +146,20 @@ extern void rmsync_engine_drop_buffer(RmsyncEngine *engine, RmsyncLane *lane);
 extern void rmsync_engine_start_jobs(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob);
 extern void rmsync_engine_responses(RmsyncEngine *engine);
-extern void rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_places(RmsyncEngine *engine, int64 now_us);
 extern void rmsync_engine_delays(RmsyncEngine *engine, int64 now_us);
 extern bool rmsync_job_troubles_lane(const RmsyncJob *job);
 extern bool rmsync_item_settled(const RmsyncTarget *target,
 								const RmsyncLaneInfo *lane, RmsyncItem *item);
+
+/* engine_limit.c */
+extern void rmsync_engine_limited(RmsyncEngine *engine, RmsyncLane *lane,
+								  const RmsyncFailure *fail,
+								  RmsyncLimitKind kind);
+extern void rmsync_engine_answered(RmsyncEngine *engine, RmsyncLane *lane,
+								   const RmsyncHttpResponse *response);
+extern void rmsync_engine_limits_store(RmsyncEngine *engine, int64 now_us);
+extern void rmsync_engine_limits_load(RmsyncEngine *engine, int64 now_us);
 
 /* engine_suspect.c */
 extern void rmsync_engine_enter(EngineJob *ejob);

@@ -4,8 +4,8 @@
  *	  The life of a job between loading and recording.
  *
  * Runs outside any transaction.  Asks the target for its next step, takes a
- * rate token, hands the request to the transport, gives the response back.
- * The transport's callback only notes the response: a target's code never
+ * place in the limit, hands the request to the transport, gives the response
+ *back. The transport's callback only notes the response: a target's code never
  * runs inside libcurl.
  *
  *-------------------------------------------------------------------------
@@ -28,6 +28,9 @@ rmsync_job_troubles_lane(const RmsyncJob *job)
 static void
 end_job(RmsyncEngine *engine, EngineJob *ejob)
 {
+	if (ejob->job.fail.scope == RMSYNC_FAIL_RATE && !ejob->put_off)
+		rmsync_engine_limited(engine, ejob->lane, &ejob->job.fail,
+							  ejob->job.limited);
 	if (engine->nended++ == 0)
 		engine->ended_since_us = rmsync_engine_now();
 	dlist_push_tail(&engine->ended, &ejob->node);
@@ -109,21 +112,30 @@ send_request(RmsyncEngine *engine, EngineJob *ejob)
 					  ejob);
 }
 
+/* Asks for a place in the limit; true if that is now. */
+static bool
+is_its_time(EngineJob *ejob, int64 now_us)
+{
+	if (!ejob->placed && ejob->deadline_us <= now_us)
+		ejob->deadline_us =
+			now_us + rmsync_lane_reserve(ejob->lane, now_us, &ejob->placed);
+	return ejob->placed && ejob->deadline_us <= now_us;
+}
+
 /* Sends the request as soon as the limit of its service allows it. */
 static void
-wait_for_token(RmsyncEngine *engine, EngineJob *ejob)
+wait_for_place(RmsyncEngine *engine, EngineJob *ejob)
 {
 	int64 now_us = rmsync_engine_now();
-	int64 wait = rmsync_lane_reserve(ejob->lane, now_us);
 
-	/* a lane that is told to wait, too, is seen to in rmsync_engine_tokens */
-	if (wait == 0 && !rmsync_lane_closed(ejob->lane, now_us))
+	ejob->placed = false;
+	ejob->deadline_us = now_us;
+
+	/* a lane that is told to wait is seen to in rmsync_engine_places */
+	if (is_its_time(ejob, now_us) && rmsync_lane_closed(ejob->lane, now_us) == 0)
 		send_request(engine, ejob);
 	else
-	{
-		ejob->deadline_us = now_us + wait;
 		dlist_push_tail(&engine->waiting, &ejob->node);
-	}
 }
 
 /* It cannot send what it wants to: its items stay in the queue. */
@@ -132,7 +144,8 @@ put_off(RmsyncEngine *engine, EngineJob *ejob, RmsyncFailScope scope,
 		const char *code)
 {
 	dlist_delete(&ejob->node);
-	rmsync_lane_return(ejob->lane);
+	if (ejob->placed)
+		rmsync_lane_return(ejob->lane, ejob->deadline_us);
 	ejob->put_off = scope == RMSYNC_FAIL_RATE;
 	rmsync_job_fail(&ejob->job, scope, 0, code, NULL);
 	end_job(engine, ejob);
@@ -151,6 +164,7 @@ keep_remote(EngineJob *ejob)
 		return;
 	lane->remote_copy = lane->info.remote =
 		MemoryContextStrdup(lane->cxt, lane->info.remote);
+	rmsync_lane_noted(lane);
 }
 
 /*
@@ -176,7 +190,7 @@ rmsync_engine_advance(RmsyncEngine *engine, EngineJob *ejob)
 	switch (step)
 	{
 		case RMSYNC_STEP_REQUEST:
-			wait_for_token(engine, ejob);
+			wait_for_place(engine, ejob);
 			break;
 		case RMSYNC_STEP_COMMIT:
 			dlist_push_tail(&engine->committing, &ejob->node);
@@ -207,6 +221,7 @@ rmsync_engine_responses(RmsyncEngine *engine)
 
 		engine->stat.bytes_received += ejob->response.body_len;
 		engine->stat.bytes_sent += ejob->request.body_len;
+		rmsync_engine_answered(engine, ejob->lane, &ejob->response);
 		if (ejob->response.error == RMSYNC_HTTP_OK && ejob->response.status < 300)
 			ejob->lane->answered = true;
 		ejob->lane->lease->target->response(&ejob->job, &ejob->response);
@@ -217,11 +232,11 @@ rmsync_engine_responses(RmsyncEngine *engine)
 }
 
 /*
- * Jobs whose token has come.  One whose lane was blocked meanwhile (another
+ * Jobs whose time has come.  One whose lane was blocked meanwhile (another
  * job, of it or of a lane with the same limit, was refused) ends instead.
  */
 void
-rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
+rmsync_engine_places(RmsyncEngine *engine, int64 now_us)
 {
 	dlist_mutable_iter iter;
 
@@ -234,7 +249,7 @@ rmsync_engine_tokens(RmsyncEngine *engine, int64 now_us)
 			put_off(engine, ejob, RMSYNC_FAIL_AUTH, "unauthorized");
 		else if (rmsync_lane_wait(ejob->lane, now_us) > 0)
 			put_off(engine, ejob, RMSYNC_FAIL_RATE, "rate_limit");
-		else if (ejob->deadline_us <= now_us)
+		else if (is_its_time(ejob, now_us))
 		{
 			dlist_delete(&ejob->node);
 			send_request(engine, ejob);

@@ -282,7 +282,9 @@ load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 	int n;
 
 	engine->loading = lane;
-	if (!rmsync_lane_refresh(lane, now_us))
+	if (rmsync_lane_refresh(lane, now_us))
+		rmsync_lane_store_limits(lane, now_us);
+	else
 	{
 		engine->loading = NULL;
 		forget_lane(engine, lane);
@@ -297,9 +299,8 @@ load_lane(RmsyncEngine *engine, RmsyncLane *lane, int64 now_us)
 		return;
 	}
 	/* what cannot be sent soon should not be read yet */
-	if (lane->limits.requests_per_second > 0)
-		limit = Min(limit, 2 + (int) (rmsync_lane_tokens(lane, now_us) +
-									  lane->limits.requests_per_second));
+	if (lane->limits.rate.limit > 0)
+		limit = Min(limit, rmsync_lane_room(lane, now_us));
 	n = rmsync_store_ready(engine->turn_cxt, lane->lane_id, lane->after_priority,
 						   lane->after_seq, NULL, limit, &rows);
 	if (n < limit)

@@ -95,6 +95,42 @@ on_response(void *arg, const RmsyncHttpResponse *response)
 	exchange->done = true;
 }
 
+/*
+ * Waits for a place in the limit, which all share who use the credential.
+ * False if it is closed for longer than a person waits.
+ */
+static bool
+wait_for_place(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *probe,
+			   Patience *patience)
+{
+	int64 now_us = rmsync_engine_now();
+	int64 closed_us = rmsync_lane_closed(lane, now_us);
+	bool given = false;
+
+	if (closed_us > now_us)
+	{
+		int delay = (int) ((closed_us - now_us) / 1000);
+
+		if (patience->waited_ms + delay > MAX_WAIT_MS)
+		{
+			probe->fail.scope = RMSYNC_FAIL_RATE;
+			probe->fail.delay_ms = delay;
+			probe->fail.code = "rate_limit";
+			probe->fail.message = "The service asked to wait.";
+			probe->hint = "Try again later.";
+			return false;
+		}
+		patience->waited_ms += delay;
+		wait_until(engine, closed_us);
+	}
+	while (!given)
+	{
+		now_us = rmsync_engine_now();
+		wait_until(engine, now_us + rmsync_lane_reserve(lane, now_us, &given));
+	}
+	return true;
+}
+
 /* One request and its answer. */
 static void
 converse(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *probe,
@@ -103,9 +139,7 @@ converse(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *probe,
 	Exchange *exchange = MemoryContextAllocZero(engine->cxt, sizeof(Exchange));
 	MemoryContext cxt = AllocSetContextCreate(probe->cxt, "rmsync answer",
 											  ALLOCSET_DEFAULT_SIZES);
-	int64 now_us = rmsync_engine_now();
 
-	wait_until(engine, now_us + rmsync_lane_reserve(lane, now_us));
 	if (request->timeout_ms == 0 || request->timeout_ms > rmsync_http_timeout)
 		request->timeout_ms = rmsync_http_timeout;
 	probe->requests++;
@@ -113,6 +147,7 @@ converse(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *probe,
 	rmsync_http_start(engine->http, request, cxt, on_response, exchange);
 	while (!exchange->done)
 		serve(engine, 1000);
+	rmsync_engine_answered(engine, lane, &exchange->response);
 	probe->response(probe, &exchange->response);
 	MemoryContextDelete(cxt);
 	pfree(exchange);
@@ -211,21 +246,32 @@ renew(RmsyncEngine *engine, RmsyncLane *lane)
 
 /* ---- the probe ---- */
 
-/* What the service asked for, if it is not too much. */
+/*
+ * The service refused: workers stop, too.  True if what it asked for is not too
+ * much for a person; it is waited for before the next request.
+ */
 static bool
-wait_for_limit(RmsyncEngine *engine, const RmsyncProbe *probe, Patience *patience)
+refused(RmsyncEngine *engine, RmsyncLane *lane, const RmsyncProbe *probe,
+		Patience *patience)
 {
-	int delay = probe->fail.delay_ms;
+	RmsyncFailure fail = probe->fail;
 
-	if (delay <= 0)
-		delay = rmsync_engine_scaled(
-			rmsync_breaker_ms(++patience->retries, rmsync_engine_random(engine)));
-	delay += (int) (rmsync_engine_random(engine) * 250);
-	if (patience->waited_ms + delay > MAX_WAIT_MS)
-		return false;
-	patience->waited_ms += delay;
-	wait_until(engine, rmsync_engine_now() + (int64) delay * 1000);
-	return true;
+	if (fail.delay_ms <= 0)
+		fail.delay_ms = Max(rmsync_engine_scaled(
+								rmsync_breaker_ms(++patience->retries,
+												  rmsync_engine_random(engine))),
+							1);
+	rmsync_engine_limited(engine, lane, &fail, probe->limited);
+	if (engine->limits_dirty)
+	{
+		rmsync_txn_begin("rmsync: recording a limit");
+		MemoryContextSwitchTo(engine->turn_cxt);
+		rmsync_engine_limits_store(engine, rmsync_engine_now());
+		rmsync_txn_end(false);
+		MemoryContextReset(engine->turn_cxt);
+		engine->limits_dirty = false;
+	}
+	return patience->waited_ms + fail.delay_ms <= MAX_WAIT_MS;
 }
 
 /* After an answer: is there to be another request? */
@@ -240,7 +286,7 @@ goes_on(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *probe,
 				rmsync_engine_pause(engine, probe->delay_ms);
 			return true;
 		case RMSYNC_FAIL_RATE:
-			return wait_for_limit(engine, probe, patience);
+			return refused(engine, lane, probe, patience);
 		case RMSYNC_FAIL_NETWORK:
 			if (patience->retries >= MAX_RETRIES)
 				return false;
@@ -283,6 +329,8 @@ rmsync_engine_probe_run(RmsyncEngine *engine, RmsyncLane *lane, RmsyncProbe *pro
 
 		memset(&request, 0, sizeof(request));
 		if (!probe->next(probe, &request))
+			break;
+		if (!wait_for_place(engine, lane, probe, &patience))
 			break;
 		converse(engine, lane, probe, &request);
 		if (!goes_on(engine, lane, probe, &patience))

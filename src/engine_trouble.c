@@ -176,32 +176,17 @@ lane_unreachable(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 					 ejob->job.fail.message, ejob->job.requests, 0);
 }
 
+/* The lane was stopped when the job ended; what takes longer is kept. */
 static void
-lane_limited(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
+lane_limited(EngineJob *ejob, int64 now_us)
 {
 	RmsyncLane *lane = ejob->lane;
-	int delay = ejob->job.fail.delay_ms;
-	int64 until;
+	int64 left_ms = (lane->blocked_until_us - now_us) / 1000;
 
-	if (ejob->put_off)
+	if (ejob->put_off || left_ms < PERSIST_BLOCK_MS)
 		return; /* nothing was sent: why it waits is known */
-	if (now_us < lane->blocked_until_us && delay <= 0)
-		return; /* several jobs met the same limit */
-	if (delay <= 0)
-		delay = rmsync_engine_scaled(
-			rmsync_breaker_ms(lane->limit_streak++, rmsync_engine_random(engine)));
-	delay = Min(delay, 3600 * 1000);
-	delay += (int) (rmsync_engine_random(engine) * 250);
-	until = now_us + (int64) delay * 1000;
-	if (until <= lane->blocked_until_us)
-		return;
-	rmsync_lane_limited(lane, ejob->job.workspace_limited, until, now_us);
-	if (delay >= PERSIST_BLOCK_MS)
-	{
-		rmsync_store_lane_blocked(lane->lane_id, delay,
-								  Max(lane->blocked_streak, 1));
-		lane->blocked_streak = Max(lane->blocked_streak, 1);
-	}
+	lane->blocked_streak = Max(lane->blocked_streak, 1);
+	rmsync_store_lane_blocked(lane->lane_id, left_ms, lane->blocked_streak);
 }
 
 /* A notebook waits for somebody: who is told once, however often we look. */
@@ -229,7 +214,7 @@ rmsync_engine_trouble(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 			lane_unreachable(engine, ejob, now_us);
 			return;
 		case RMSYNC_FAIL_RATE:
-			lane_limited(engine, ejob, now_us);
+			lane_limited(ejob, now_us);
 			return;
 		case RMSYNC_FAIL_AUTH:
 			lane_auth_failed(engine, ejob);

@@ -55,32 +55,42 @@ seek_lease(RmsyncEngine *engine, RmsyncLease *lease, int64 now_us, bool *others)
 	lease->held = true;
 }
 
+/*
+ * A lane, known with its target from now on; NULL if there is no such lane, or
+ * this library does not know its target.
+ */
+RmsyncLane *
+rmsync_engine_lane(RmsyncEngine *engine, int64 lane_id)
+{
+	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
+	RmsyncLaneRow row;
+	const RmsyncTarget *target;
+
+	if (lane->lease != NULL)
+		return lane;
+	if (!rmsync_store_lane(engine->turn_cxt, lane_id, &row))
+		return NULL;
+	target = rmsync_target_find(row.target_name);
+	for (int i = 0; target != NULL && i < engine->nleases; i++)
+	{
+		if (engine->leases[i].target == target)
+			lane->lease = &engine->leases[i];
+	}
+	if (lane->lease == NULL)
+		return NULL;
+	lane->limits = target->limits;
+	return lane;
+}
+
 /* New work for a lane: it is read from the start again. */
 void
 rmsync_engine_lane_has_work(RmsyncEngine *engine, int64 lane_id, int64 now_us,
 							bool *others)
 {
-	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
+	RmsyncLane *lane = rmsync_engine_lane(engine, lane_id);
 
-	if (lane->lease == NULL)
-	{
-		RmsyncLaneRow row;
-		const RmsyncTarget *target;
-
-		if (!rmsync_store_lane(engine->turn_cxt, lane_id, &row))
-			return;
-		target = rmsync_target_find(row.target_name);
-		if (target == NULL)
-			return; /* a target this library does not know */
-		for (int i = 0; i < engine->nleases; i++)
-		{
-			if (engine->leases[i].target == target)
-				lane->lease = &engine->leases[i];
-		}
-		if (lane->lease == NULL)
-			return;
-		lane->limits = target->limits;
-	}
+	if (lane == NULL)
+		return;
 	lane->ready = true;
 	lane->after_priority = 0;
 	lane->after_seq = 0;
@@ -113,7 +123,8 @@ unblock_lanes(RmsyncEngine *engine)
 	hash_seq_init(&seq, engine->lanes);
 	while ((lane = hash_seq_search(&seq)) != NULL)
 	{
-		if (lane->blocked_streak > 0 && lane->blocked_until_us > now_us)
+		if ((lane->blocked_streak > 0 && lane->blocked_until_us > now_us) ||
+			lane->stored_closed_us > now_us || lane->stored_workspace_us > now_us)
 			blocked.ids[blocked.n++] = lane->lane_id;
 	}
 	if (blocked.n == 0)
@@ -155,6 +166,8 @@ rmsync_engine_check(RmsyncEngine *engine, int64 now_us, bool *others)
 	engine->instance_ok = rmsync_store_instance_ok();
 	if (!engine->foreground)
 		check_master_key(engine, now_us, others);
+	if (!engine->scanned && engine->key_ok)
+		rmsync_engine_limits_load(engine, now_us);
 	rmsync_store_ready_lanes(engine->turn_cxt, &lanes);
 	rmsync_engine_has_work(engine, &lanes, now_us, others);
 	if (now_us >= engine->next_partition_us)

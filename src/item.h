@@ -179,6 +179,7 @@ typedef struct RmsyncLaneInfo
 	int64		user_id;
 	const char *target_name;
 	int			config_epoch;
+	const char *workspace_id;	/* from OAuth, NULL = not known from there */
 	Jsonb	   *config;			/* decrypted; lives in a wiped context */
 	char	   *remote;			/* JSON object text: what the target learned
 								 * about the service (ids, limits), NULL = {};
@@ -202,6 +203,14 @@ typedef enum RmsyncFailScope
 	RMSYNC_FAIL_QUOTA,			/* lane state quota */
 	RMSYNC_FAIL_HELD			/* lane state held */
 } RmsyncFailScope;
+
+/* Which limit a service means. */
+typedef enum RmsyncLimitKind
+{
+	RMSYNC_LIMIT_OTHER = 0,		/* it does not say, or overload */
+	RMSYNC_LIMIT_CREDENTIAL,	/* so many requests by this credential */
+	RMSYNC_LIMIT_WORKSPACE		/* by all of the workspace */
+} RmsyncLimitKind;
 
 typedef struct RmsyncFailure
 {
@@ -231,7 +240,7 @@ typedef struct RmsyncJob
 	RmsyncFailure fail;
 	int			requests;		/* sent so far */
 	int			delay_ms;		/* of the last RMSYNC_STEP_DELAY */
-	bool		workspace_limited;	/* RMSYNC_FAIL_RATE is the workspace's */
+	RmsyncLimitKind limited;	/* what RMSYNC_FAIL_RATE is about */
 } RmsyncJob;
 
 /*

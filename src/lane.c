@@ -18,6 +18,9 @@
 #include "json.h"
 #include "lane.h"
 
+/* A closing that ends sooner is not worth a write. */
+#define PERSIST_CLOSED_US INT64CONST(5000000)
+
 RmsyncLane *
 rmsync_lane_get(HTAB *lanes, int64 lane_id)
 {
@@ -142,25 +145,33 @@ static void
 set_limit_keys(RmsyncLane *lane, const RmsyncLaneRow *row)
 {
 	const RmsyncTarget *target = lane->lease->target;
-	char *workspace = NULL;
 	char *credential = NULL;
 
 	if (target->credential != NULL)
 		credential = target->credential(lane->info.config);
 	if (credential == NULL)
+		/* a connection that is made anew has nothing to do with the old one */
 		lane->limit_key =
-			rmsync_limit_key("lane", psprintf("%u/" INT64_FORMAT, MyDatabaseId,
-											  lane->lane_id));
+			rmsync_limit_key("lane",
+							 psprintf("%u/" INT64_FORMAT "/%s", MyDatabaseId,
+									  lane->lane_id, row->credentials));
 	else if (row->access != NULL && row->grant_id != NULL)
 		lane->limit_key = rmsync_limit_key(psprintf("%s grant", target->service),
 										   row->grant_id);
 	else
 		lane->limit_key = rmsync_limit_key(target->service, credential);
 	wipe_text(credential);
-	if (row->workspace_id != NULL)
-		workspace = row->workspace_id;
-	else if (target->workspace != NULL)
-		workspace = target->workspace(lane->info.config);
+	rmsync_lane_noted(lane);
+}
+
+void
+rmsync_lane_noted(RmsyncLane *lane)
+{
+	const RmsyncTarget *target = lane->lease->target;
+	const char *workspace = lane->info.workspace_id;
+
+	if (workspace == NULL && target->workspace != NULL)
+		workspace = target->workspace(lane->info.config, lane->info.remote);
 	lane->workspace_key =
 		workspace == NULL
 			? 0
@@ -194,6 +205,9 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row)
 	lane->info.config_epoch = row->config_epoch;
 	lane->info.remote =
 		row->remote ? MemoryContextStrdup(lane->cxt, row->remote) : NULL;
+	lane->info.workspace_id =
+		row->workspace_id ? MemoryContextStrdup(lane->cxt, row->workspace_id)
+						  : NULL;
 	lane->credentials = MemoryContextStrdup(lane->cxt, row->credentials);
 	lane->generation++;
 	if (!decrypt_config(lane, row))
@@ -210,6 +224,38 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row)
 		return;
 	}
 	apply_limits(lane, row);
+}
+
+/*
+ * What its row says of the limits.  Closings are taken from there only at
+ * first: later the shared limit knows better, and may have been opened.
+ */
+static void
+read_limits(RmsyncLane *lane, const RmsyncLimitsRow *row, int64 now_us)
+{
+	RmsyncLearned *stored = &lane->stored;
+
+	memset(stored, 0, sizeof(*stored));
+	stored->limit = row->limit;
+	stored->limit_us = row->limit > 0 ? now_us - row->limit_age_ms * 1000 : 0;
+	stored->reduced = row->reduced;
+	stored->reduced_us =
+		row->reduced > 0 ? now_us - row->reduced_age_ms * 1000 : 0;
+	lane->stored_closed_us =
+		row->closed_ms > 0 ? now_us + row->closed_ms * 1000 : 0;
+	lane->stored_workspace_us = row->workspace_closed_ms > 0
+									? now_us + row->workspace_closed_ms * 1000
+									: 0;
+	if (lane->info.config == NULL)
+		return;
+	if (!lane->loaded || row->limit > 0 || row->reduced > 0)
+		rmsync_limit_teach(lane->limit_key, &lane->limits.rate, stored,
+						   now_us - row->made_age_ms * 1000, now_us);
+	if (!lane->loaded && lane->stored_closed_us > 0)
+		rmsync_limit_close(lane->limit_key, lane->stored_closed_us, now_us);
+	if (!lane->loaded && lane->stored_workspace_us > 0 && lane->workspace_key != 0)
+		rmsync_limit_close(lane->workspace_key, lane->stored_workspace_us,
+						   now_us);
 }
 
 bool
@@ -245,6 +291,7 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 	lane->has_backup = row.backup != NULL;
 	lane->has_refresh = row.refresh != NULL && row.grant_id != NULL;
 	lane->synced = row.synced;
+	read_limits(lane, &row.limits, now_us);
 	if (!lane->loaded)
 	{
 		lane->fail_streak = lane->blocked_streak = row.fail_streak;
@@ -269,6 +316,7 @@ rmsync_lane_unblock(RmsyncLane *lane)
 	rmsync_limit_open(lane->limit_key);
 	if (lane->workspace_key != 0)
 		rmsync_limit_open(lane->workspace_key);
+	lane->stored_closed_us = lane->stored_workspace_us = 0;
 	lane->fail_streak = lane->limit_streak = lane->blocked_streak = 0;
 }
 
@@ -281,6 +329,13 @@ opens(int64 user_id, const char *token)
 	return plain != NULL;
 }
 
+bool
+rmsync_lane_opens(const RmsyncLaneRow *row)
+{
+	return opens(row->user_id, row->config) &&
+		   (row->access == NULL || opens(row->user_id, row->access));
+}
+
 void
 rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 {
@@ -291,8 +346,7 @@ rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 	lanes->n = 0;
 	for (int i = 0; i < n; i++)
 	{
-		if (!opens(rows[i].user_id, rows[i].config) ||
-			(rows[i].access != NULL && !opens(rows[i].user_id, rows[i].access)))
+		if (!rmsync_lane_opens(&rows[i]))
 			continue;
 		rmsync_store_lane_state(rows[i].lane_id, RMSYNC_LANE_ACTIVE, NULL, NULL,
 								rows[i].credentials);
@@ -300,44 +354,105 @@ rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 	}
 }
 
-static RmsyncRate
-rate_of(const RmsyncLane *lane)
+int64
+rmsync_lane_reserve(const RmsyncLane *lane, int64 now_us, bool *given)
 {
-	RmsyncRate rate = { lane->limits.requests_per_second, lane->limits.burst };
+	return rmsync_limit_reserve(lane->limit_key, &lane->limits.rate, now_us,
+								given);
+}
 
-	return rate;
+void
+rmsync_lane_return(const RmsyncLane *lane, int64 at_us)
+{
+	if (lane->limits.rate.limit > 0)
+		rmsync_limit_return(lane->limit_key, at_us);
+}
+
+int
+rmsync_lane_room(const RmsyncLane *lane, int64 now_us)
+{
+	const RmsyncRate *rate = &lane->limits.rate;
+
+	/* what comes back within a second is as good as there */
+	return 2 + rmsync_limit_room(lane->limit_key, rate, now_us) +
+		   (int) (rate->limit * INT64CONST(1000000) / rate->window_us);
+}
+
+bool
+rmsync_lane_limited(RmsyncLane *lane, RmsyncLimitKind kind, int64 until_us,
+					int64 now_us)
+{
+	uint64 key = lane->limit_key;
+	bool news = false;
+
+	lane->blocked_until_us = Max(lane->blocked_until_us, until_us);
+	if (kind == RMSYNC_LIMIT_WORKSPACE && lane->workspace_key != 0)
+		key = lane->workspace_key;
+
+	/* a time that is told is the end of the service's window */
+	if (kind != RMSYNC_LIMIT_OTHER)
+		news = rmsync_limit_refused(lane->limit_key, &lane->limits.rate,
+									kind == RMSYNC_LIMIT_CREDENTIAL,
+									until_us - lane->limits.rate.window_us,
+									now_us);
+	rmsync_limit_close(key, until_us, now_us);
+	return news || until_us - now_us >= PERSIST_CLOSED_US;
+}
+
+bool
+rmsync_lane_answered(const RmsyncLane *lane, int64 now_us)
+{
+	return rmsync_limit_answered(lane->limit_key, &lane->limits.rate, now_us);
+}
+
+/* Is a closing worth writing, and not written yet? */
+static bool
+is_news(int64 closed_us, int64 stored_us, int64 now_us)
+{
+	return closed_us - now_us >= PERSIST_CLOSED_US &&
+		   closed_us > stored_us + PERSIST_CLOSED_US / 5;
+}
+
+void
+rmsync_lane_store_limits(RmsyncLane *lane, int64 now_us)
+{
+	RmsyncLimitsRow row = { 0 };
+	RmsyncLearned known;
+	bool news;
+	int64 closed_us;
+
+	if (lane->info.config == NULL)
+		return;
+	news = rmsync_limit_learned(lane->limit_key, &known) &&
+		   rmsync_learned_merge(&lane->stored, &known);
+	closed_us = rmsync_limit_closed(lane->limit_key, now_us);
+	if (is_news(closed_us, lane->stored_closed_us, now_us))
+	{
+		lane->stored_closed_us = closed_us;
+		news = true;
+	}
+	if (lane->workspace_key != 0)
+	{
+		closed_us = rmsync_limit_closed(lane->workspace_key, now_us);
+		if (is_news(closed_us, lane->stored_workspace_us, now_us))
+		{
+			lane->stored_workspace_us = closed_us;
+			news = true;
+		}
+	}
+	if (!news)
+		return;
+	row.limit = lane->stored.limit;
+	row.limit_age_ms = (now_us - lane->stored.limit_us) / 1000;
+	row.reduced = lane->stored.reduced;
+	row.reduced_age_ms = (now_us - lane->stored.reduced_us) / 1000;
+	row.closed_ms = Max(lane->stored_closed_us - now_us, 0) / 1000;
+	row.workspace_closed_ms = Max(lane->stored_workspace_us - now_us, 0) / 1000;
+	rmsync_store_lane_limits(lane->lane_id, &row);
 }
 
 int64
-rmsync_lane_reserve(const RmsyncLane *lane, int64 now_us)
-{
-	return rmsync_limit_reserve(lane->limit_key, rate_of(lane), now_us);
-}
-
-void
-rmsync_lane_return(const RmsyncLane *lane)
-{
-	if (lane->limits.requests_per_second > 0)
-		rmsync_limit_return(lane->limit_key);
-}
-
-double
-rmsync_lane_tokens(const RmsyncLane *lane, int64 now_us)
-{
-	return rmsync_limit_tokens(lane->limit_key, rate_of(lane), now_us);
-}
-
-void
-rmsync_lane_limited(RmsyncLane *lane, bool workspace, int64 until_us, int64 now_us)
-{
-	lane->blocked_until_us = Max(lane->blocked_until_us, until_us);
-	rmsync_limit_close(workspace && lane->workspace_key != 0 ? lane->workspace_key
-															 : lane->limit_key,
-					   until_us, now_us);
-}
-
-static int64
-closed_until(const RmsyncLane *lane, int64 now_us)
+rmsync_lane_closed(const RmsyncLane *lane, int64 now_us)
 {
 	int64 until = 0;
 
@@ -348,17 +463,11 @@ closed_until(const RmsyncLane *lane, int64 now_us)
 	return until;
 }
 
-bool
-rmsync_lane_closed(const RmsyncLane *lane, int64 now_us)
-{
-	return closed_until(lane, now_us) > now_us;
-}
-
 int64
 rmsync_lane_wait(const RmsyncLane *lane, int64 now_us)
 {
 	int64 until = Max(lane->blocked_until_us, lane->lease->open_until_us);
 
-	until = Max(until, closed_until(lane, now_us));
+	until = Max(until, rmsync_lane_closed(lane, now_us));
 	return until > now_us ? until - now_us : 0;
 }

@@ -52,6 +52,9 @@ typedef struct RmsyncLane
 	RmsyncTargetLimits limits;
 	uint64		limit_key;		/* its bucket's, see shmem_limit.h */
 	uint64		workspace_key;	/* of the limit above that; 0 = unknown */
+	RmsyncLearned stored;		/* what its row says of the limit */
+	int64		stored_closed_us;	/* likewise: closed until */
+	int64		stored_workspace_us;
 	bool		has_backup;
 	bool		backup_tried;
 	bool		swapped;		/* config is no longer the stored one */
@@ -97,6 +100,9 @@ extern RmsyncLane *rmsync_lane_get(HTAB *lanes, int64 lane_id);
  */
 extern bool rmsync_lane_refresh(RmsyncLane *lane, int64 now_us);
 
+/* A master key opens the configuration. */
+extern bool rmsync_lane_opens(const RmsyncLaneRow *row);
+
 /* Its waiting time was lifted. */
 extern void rmsync_lane_unblock(RmsyncLane *lane);
 
@@ -110,24 +116,39 @@ extern void rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes);
 extern void rmsync_lane_clear(RmsyncLane *lane);
 
 /*
- * Takes the place of a request; returns microseconds until its time.  return
- * gives it back.
+ * Takes the place of a request; returns microseconds until its time, or, if
+ * *given is false, until it is to be asked again.  return gives a place back.
  */
-extern int64 rmsync_lane_reserve(const RmsyncLane *lane, int64 now_us);
-extern void rmsync_lane_return(const RmsyncLane *lane);
-
-/* The service told it, or a lane with the same limit, to wait. */
-extern bool rmsync_lane_closed(const RmsyncLane *lane, int64 now_us);
-
-/* How many requests could be sent now. */
-extern double rmsync_lane_tokens(const RmsyncLane *lane, int64 now_us);
+extern int64 rmsync_lane_reserve(const RmsyncLane *lane, int64 now_us,
+								 bool *given);
+extern void rmsync_lane_return(const RmsyncLane *lane, int64 at_us);
 
 /*
- * The service refused a request: all lanes wait that have its limit, which is
- * the workspace's or the credential's.
+ * Until when the service told it, or a lane with the same limit, to wait; 0 =
+ * it did not.
  */
-extern void rmsync_lane_limited(RmsyncLane *lane, bool workspace,
+extern int64 rmsync_lane_closed(const RmsyncLane *lane, int64 now_us);
+
+/* How many rows are worth loading, as far as the limit goes. */
+extern int	rmsync_lane_room(const RmsyncLane *lane, int64 now_us);
+
+/*
+ * The service refused a request, or answered one: all lanes wait that have its
+ * limit, which is the workspace's or the credential's.  True if the row of a
+ * lane does not say yet what is known now.
+ */
+extern bool rmsync_lane_limited(RmsyncLane *lane, RmsyncLimitKind kind,
 								int64 until_us, int64 now_us);
+extern bool rmsync_lane_answered(const RmsyncLane *lane, int64 now_us);
+
+/*
+ * Writes into the lane's row what is known of its limits, unless it says so.
+ * Needs a transaction.
+ */
+extern void rmsync_lane_store_limits(RmsyncLane *lane, int64 now_us);
+
+/* Its remote notes have changed: they may name the workspace. */
+extern void rmsync_lane_noted(RmsyncLane *lane);
 
 /* Microseconds until the lane may start a job or request; 0 = now. */
 extern int64 rmsync_lane_wait(const RmsyncLane *lane, int64 now_us);

@@ -217,9 +217,12 @@ read_rate(NotionJob *nj, const RmsyncHttpResponse *response)
 	if (reason != NULL && strcmp(reason, "public_api_request_blocked") == 0)
 		return stopped(nj, RMSYNC_FAIL_HELD, 0, "request_blocked",
 					   "Notion has blocked the connection.");
-	nj->job->workspace_limited =
-		reason != NULL &&
-		strcmp(reason, "public_api_space_request_rate_limit") == 0;
+	nj->job->limited = RMSYNC_LIMIT_OTHER;
+	if (reason != NULL && strcmp(reason, "public_api_request_rate_limit") == 0)
+		nj->job->limited = RMSYNC_LIMIT_CREDENTIAL;
+	else if (reason != NULL &&
+			 strcmp(reason, "public_api_space_request_rate_limit") == 0)
+		nj->job->limited = RMSYNC_LIMIT_WORKSPACE;
 	if (delay_ms < 0)
 	{
 		char *seconds = rmsync_json_get_string(nj->reply, "additional_data",

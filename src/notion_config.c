@@ -475,14 +475,19 @@ rmsync_notion_credential(Jsonb *json)
 	return token;
 }
 
-/* The host's configurations say which workspace the token is for. */
+/* The host's configurations say it, and Notion does when it is asked. */
 char *
-rmsync_notion_workspace(Jsonb *json)
+rmsync_notion_workspace(Jsonb *json, const char *remote)
 {
-	return rmsync_json_get_string(json, "workspace_id", NULL);
+	char *id = rmsync_json_get_string(json, "workspace_id", NULL);
+
+	if (id != NULL || remote == NULL)
+		return id;
+	return rmsync_json_get_string(rmsync_json_parse(remote, strlen(remote)),
+								  "workspace_id", NULL);
 }
 
-/* A plan may allow more; nothing Notion answers says how much. */
+/* Who says what the plan allows is believed: nothing is tried beyond it. */
 void
 rmsync_notion_lane_limits(Jsonb *json, const char *remote,
 						  RmsyncTargetLimits *limits)
@@ -495,7 +500,6 @@ rmsync_notion_lane_limits(Jsonb *json, const char *remote,
 
 	if (value == NULL || !rmsync_config_number(value, &n) || n < 10 || n > 600)
 		return;
-	/* in any minute 29 of 30, see rmsync_target_notion */
-	limits->burst = (int) (n / 15);
-	limits->requests_per_second = n * 0.9 / 60;
+	limits->rate.limit = (int) n;
+	limits->rate.higher = 0;
 }

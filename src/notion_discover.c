@@ -9,9 +9,12 @@
  * is left alone and its role goes unused.  A column of ours that the user has
  * deleted stays deleted, except for the one that holds our marker.
  *
+ * Where nothing else says which workspace the token is for, Notion is asked
+ * once: a refusal on account of the workspace concerns all its connections.
+ *
  * Remote notes:
  *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...},
- *	"status":{"open":..., "done":..., "complete":[...]}}
+ *	"status":{"open":..., "done":..., "complete":[...]}, "workspace_id":...}
  *
  *-------------------------------------------------------------------------
  */
@@ -61,6 +64,8 @@ rmsync_notion_remote_load(NotionJob *nj)
 		return;
 
 	remote->data_source_id = source;
+	remote->asked_who = rmsync_json_get(json, "workspace_id", NULL) != NULL;
+	remote->workspace_id = rmsync_json_get_string(json, "workspace_id", NULL);
 	remote->status_open = rmsync_json_get_string(json, "status", "open", NULL);
 	remote->status_done = rmsync_json_get_string(json, "status", "done", NULL);
 	if (rmsync_json_get(json, "status", "complete", NULL) != NULL)
@@ -103,6 +108,8 @@ save_remote(NotionJob *nj)
 		rmsync_json_field(&buf, nj->kind->roles[role].key, remote->column[role]);
 	}
 	appendStringInfoChar(&buf, '}');
+	if (remote->asked_who)
+		rmsync_json_field(&buf, "workspace_id", remote->workspace_id);
 	if (remote->status_done != NULL)
 	{
 		rmsync_json_key(&buf, "status");
@@ -276,6 +283,47 @@ rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties)
 
 /* ---- states ---- */
 
+/* The columns are known: what comes then? */
+static NotionState
+after_columns(NotionJob *nj)
+{
+	const RmsyncLaneInfo *lane = nj->job->lane;
+
+	if (nj->remote.asked_who || lane->workspace_id != NULL ||
+		rmsync_notion_workspace(lane->config, NULL) != NULL)
+		return NOTION_SAVE_REMOTE;
+	return NOTION_WHO;
+}
+
+/*
+ * GET users/me: which workspace is it?  Everything works without knowing, so
+ * only what every other request would meet, too, stops the job.
+ */
+static void
+who_response(NotionJob *nj, const RmsyncHttpResponse *response)
+{
+	NotionAnswer answer = rmsync_notion_answer(nj, response);
+
+	if (answer == NOTION_AGAIN)
+		return;
+	if (answer == NOTION_STOPPED)
+	{
+		bool optional = strcmp(nj->stop.code, "restricted_resource") == 0 ||
+						(nj->stop.scope == RMSYNC_FAIL_NETWORK &&
+						 response->status > 0 && response->status < 500);
+
+		if (!optional)
+			return;
+		memset(&nj->stop, 0, sizeof(nj->stop));
+	}
+	nj->remote.asked_who = true;
+	if (answer == NOTION_DONE)
+		nj->remote.workspace_id =
+			rmsync_notion_keep(nj, rmsync_json_get_string(nj->reply, "bot",
+														  "workspace_id", NULL));
+	nj->state = NOTION_SAVE_REMOTE;
+}
+
 /*
  * Which data source is meant is for the user to say; the message has what it
  * takes.
@@ -359,7 +407,7 @@ source_response(NotionJob *nj)
 	appendStringInfoString(&missing, "{\"properties\":{");
 	assign_columns(nj, properties, &missing);
 	if (missing.data[missing.len - 1] == '{')
-		nj->state = NOTION_SAVE_REMOTE;
+		nj->state = after_columns(nj);
 	else
 	{
 		appendStringInfoString(&missing, "}}");
@@ -394,7 +442,7 @@ columns_response(NotionJob *nj, NotionAnswer answer)
 				 ? nj->error
 				 : "The column \"rmirror ID\" could not be added to the Notion database.");
 	else
-		nj->state = NOTION_SAVE_REMOTE;
+		nj->state = after_columns(nj);
 }
 
 bool
@@ -424,6 +472,11 @@ rmsync_notion_discover_next(NotionJob *nj, RmsyncHttpRequest *request,
 							   nj->body, nj->body_len);
 			return true;
 
+		case NOTION_WHO:
+			rmsync_notion_call(nj, request, NOTION_READ, "GET", "/users/me",
+							   NULL, 0);
+			return true;
+
 		default:
 			Assert(nj->state == NOTION_SAVE_REMOTE);
 			save_remote(nj);
@@ -436,8 +489,14 @@ rmsync_notion_discover_next(NotionJob *nj, RmsyncHttpRequest *request,
 void
 rmsync_notion_discover_response(NotionJob *nj, const RmsyncHttpResponse *response)
 {
-	NotionAnswer answer = rmsync_notion_answer(nj, response);
+	NotionAnswer answer;
 
+	if (nj->state == NOTION_WHO)
+	{
+		who_response(nj, response);
+		return;
+	}
+	answer = rmsync_notion_answer(nj, response);
 	if (answer == NOTION_AGAIN || answer == NOTION_STOPPED)
 		return;
 	if (answer == NOTION_GONE)

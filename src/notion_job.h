@@ -103,6 +103,8 @@ typedef struct NotionRemote
 								 * not used */
 	char	   *status_done;
 	char	   *status_complete;	/* JSON array: ids of all that mean done */
+	bool		asked_who;		/* Notion was asked which workspace it is */
+	char	   *workspace_id;	/* what it said, NULL = nothing */
 } NotionRemote;
 
 struct NotionJob;
@@ -296,8 +298,9 @@ typedef enum NotionState
 
 	/* notion_discover.c; the last one commits -> NOTEBOOK */
 	NOTION_DATABASE,			/* GET database -> SOURCE */
-	NOTION_SOURCE,				/* GET data source -> COLUMNS, SAVE_REMOTE */
-	NOTION_COLUMNS,				/* PATCH data source -> SAVE_REMOTE */
+	NOTION_SOURCE,				/* GET data source -> COLUMNS, WHO, SAVE_REMOTE */
+	NOTION_COLUMNS,				/* PATCH data source -> WHO, SAVE_REMOTE */
+	NOTION_WHO,					/* GET users/me -> SAVE_REMOTE */
 	NOTION_SAVE_REMOTE,
 
 	/* notion_notebook.c */

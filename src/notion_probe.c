@@ -135,6 +135,7 @@ talk_response(RmsyncProbe *probe, const RmsyncHttpResponse *response)
 	talk->read(talk, response);
 	probe->delay_ms = nj->delay_ms;
 	probe->fail = nj->stop;
+	probe->limited = talk->job.limited;
 	if (nj->stop.scope != RMSYNC_FAIL_NONE && probe->hint == NULL)
 		probe->hint = hint_for(nj->stop.code);
 	MemoryContextSwitchTo(old);

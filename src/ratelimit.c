@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * ratelimit.c
- *	  Token bucket on monotonic time.
+ *	  A sliding window with smooth pacing.
  *
- * Called by the engine with its own clock, and by unit tests with made-up
- * times.  Pure: it must never look at a clock, sleep or allocate.
+ * Called by shmem_limit.c with the engine's clock, and by unit tests with
+ * made-up times.  Pure: it must never look at a clock, sleep or allocate; it
+ * runs under a spinlock, so it only adds and compares what is in the ring.
  *
- * Tokens are a double.  Refilling by rate * elapsed rounds, so a caller that
- * waits exactly as long as rmsync_bucket_wait said may find 0.9999999 of a
- * token.  One part in a million less than a token is therefore enough, and the
- * balance goes that much further below zero: nothing is given away, the
- * sum over any window stays within burst + rate * window.
+ * The ring keeps the slots of a window before the present one, and those after
+ * it for which places can be given.  Places are given in the order in which
+ * they are asked for, so none is ever earlier than the last one, and it is
+ * enough to look at the window that ends with the new one.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,108 +20,270 @@
 
 #include "ratelimit.h"
 
-#define ONE_TOKEN (1.0 - 1e-6)
+#define SLOTS RMSYNC_WINDOW_SLOTS
+#define RING RMSYNC_WINDOW_RING
 
-/* Longest wait ever reported, so that sums of times cannot overflow. */
-#define MAX_WAIT_US (INT64CONST(24) * 3600 * 1000000)
+/* Slots after the present one for which places are given. */
+#define AHEAD (RING - SLOTS - 2)
 
-/* Tokens the bucket holds at a time, not before its last update. */
-static double
-tokens_at(const RmsyncBucket *bucket, int64 now_us)
-{
-	double elapsed_us = (double) (now_us - bucket->updated_us);
+/* The gap after a burst's request: the window by this and by what is left, */
+#define BURST_GAPS 20
 
-	if (elapsed_us <= 0)
-		return bucket->tokens;
-	return Min(bucket->burst,
-			   bucket->tokens + bucket->rate * elapsed_us / 1000000.0);
-}
+/* but never more than this part of the window. */
+#define BURST_GAP_PARTS 1200
 
-/*
- * Sets a bucket up.
- *
- * "rate" in tokens per second, 0 = unlimited.  A burst below one token could
- * never let anything pass and counts as one.  "full": start with all tokens,
- * else empty as of "now_us": whoever had the bucket before may just have spent
- * them.
- */
-void
-rmsync_bucket_init(RmsyncBucket *bucket, double rate, double burst, bool full,
-				   int64 now_us)
-{
-	bucket->rate = rate > 0 ? rate : 0;
-	bucket->burst = burst >= 1 ? burst : 1;
-	bucket->tokens = full ? bucket->burst : 0;
-	bucket->updated_us = now_us;
-	bucket->blocked_until_us = 0;
-}
+/* No window is longer, so that sums of times cannot overflow. */
+#define MAX_WINDOW_US (INT64CONST(24) * 3600 * 1000000)
 
-/* Tokens the bucket holds; below zero while promised ones are to come. */
-double
-rmsync_bucket_tokens(const RmsyncBucket *bucket, int64 now_us)
-{
-	return tokens_at(bucket, now_us);
-}
+StaticAssertDecl((RING & (RING - 1)) == 0, "slots are found by a mask");
 
 /*
- * Takes one token, now or in the future: returns how many microseconds after
- * "now_us" the request may be sent.  Who comes later waits longer, so that
- * everybody is served in turn, whichever process asks.  A closed bucket is not
- * considered.  A time before the last one adds nothing.
+ * The limit of who wants so many a second.  Less than one a second is one in a
+ * longer time.
  */
-int64
-rmsync_bucket_reserve(RmsyncBucket *bucket, int64 now_us)
+RmsyncRate
+rmsync_rate_per_second(double rate)
 {
-	double us;
+	RmsyncRate result = { 0 };
 
-	if (bucket->rate == 0)
-		return 0;
-	bucket->tokens = tokens_at(bucket, now_us) - 1;
-	bucket->updated_us = Max(bucket->updated_us, now_us);
-	if (bucket->tokens >= ONE_TOKEN - 1)
-		return 0;
-	us = ceil(-bucket->tokens / bucket->rate * 1000000.0);
-	return us < (double) MAX_WAIT_US ? (int64) us : MAX_WAIT_US;
+	if (!(rate > 0))
+		return result;
+	result.limit = (int) Max(Min(floor(rate), (double) RMSYNC_MAX_BUDGET), 1.0);
+	result.window_us = (int64) Max(Min(ceil(result.limit * 1000000.0 / rate),
+									   (double) MAX_WINDOW_US),
+								   (double) SLOTS);
+	return result;
 }
 
-/* Gives a token back that was reserved and not used. */
-void
-rmsync_bucket_return(RmsyncBucket *bucket)
+int
+rmsync_rate_budget(const RmsyncRate *rate, int limit)
 {
-	bucket->tokens = Min(bucket->burst, bucket->tokens + 1);
+	int spare = rate->spare > 0 ? Max(limit / rate->spare, 1) : 0;
+
+	return Max(Min(limit - spare, RMSYNC_MAX_BUDGET), 1);
 }
 
-/*
- * Microseconds from "now_us" until a token could be had at once, 0 = now,
- * at most one day.
- */
-int64
-rmsync_bucket_wait(const RmsyncBucket *bucket, int64 now_us)
+/* How much of a budget may go out at once. */
+static int
+burst_of(int budget)
 {
-	int64 wait_us = 0;
+	return Max(budget / 2, 1);
+}
 
-	if (bucket->rate > 0)
+static int64
+slot_of(const RmsyncWindow *window, int64 at_us)
+{
+	int64 slot = at_us / window->slot_us;
+
+	/* downwards also before the epoch of the clock */
+	return at_us < 0 && slot * window->slot_us != at_us ? slot - 1 : slot;
+}
+
+static bool
+is_kept(const RmsyncWindow *window, int64 slot)
+{
+	return slot >= window->first && slot < window->first + RING;
+}
+
+static int
+count_at(const RmsyncWindow *window, int64 slot)
+{
+	return is_kept(window, slot) ? window->counts[slot & (RING - 1)] : 0;
+}
+
+/* The slot that is the present one; clocks do not go back. */
+static int64
+present(const RmsyncWindow *window)
+{
+	return window->first + SLOTS + 1;
+}
+
+/* Lets go of slots that no window touches any more. */
+static void
+advance(RmsyncWindow *window, int64 now_us)
+{
+	int64 first = slot_of(window, now_us) - SLOTS - 1;
+
+	if (first <= window->first)
+		return;
+	if (first - window->first >= RING)
+		memset(window->counts, 0, sizeof(window->counts));
+	else
 	{
-		double missing = 1.0 - tokens_at(bucket, now_us);
-
-		if (missing > 1.0 - ONE_TOKEN)
-		{
-			double us = ceil(missing / bucket->rate * 1000000.0);
-
-			wait_us = us < (double) MAX_WAIT_US ? (int64) us : MAX_WAIT_US;
-		}
+		for (int64 slot = window->first; slot < first; slot++)
+			window->counts[slot & (RING - 1)] = 0;
 	}
-	if (bucket->blocked_until_us > now_us)
-		wait_us = Max(wait_us, bucket->blocked_until_us - now_us);
-	return Min(wait_us, MAX_WAIT_US);
+	window->first = first;
+}
+
+/* What a window holds that ends in a slot. */
+static int
+held_at(const RmsyncWindow *window, int64 slot)
+{
+	int held = 0;
+
+	for (int64 i = slot - SLOTS; i <= slot; i++)
+		held += count_at(window, i);
+	return held;
+}
+
+int64
+rmsync_window_slot(int64 window_us)
+{
+	return (Max(Min(window_us, MAX_WINDOW_US), SLOTS) + SLOTS - 1) / SLOTS;
+}
+
+void
+rmsync_window_init(RmsyncWindow *window, int64 window_us, int budget, int64 at_us)
+{
+	int64 blocked_until_us = window->blocked_until_us;
+	int burst = burst_of(budget);
+	int64 slot;
+
+	memset(window, 0, sizeof(*window));
+	window->blocked_until_us = blocked_until_us;
+	window->slot_us = rmsync_window_slot(window_us);
+	window->known_us = window->last_us = at_us;
+	slot = slot_of(window, at_us);
+	window->first = slot - SLOTS - 1;
+
+	/*
+	 * The worst that can have been: a burst just now, and the rest in even
+	 * steps before.  Of that no more than the even steps comes back soon.
+	 */
+	window->counts[slot & (RING - 1)] = (uint16) burst;
+	for (int i = 0; i < SLOTS; i++)
+		window->counts[(slot - SLOTS + i) & (RING - 1)] =
+			(uint16) ((budget - burst) * (i + 1) / SLOTS -
+					  (budget - burst) * i / SLOTS);
 }
 
 /*
- * Closes the bucket until a time (a service said Retry-After).  Of several
- * closings the longest counts.
+ * The least gap with which one can go on from a time, if "left" places are
+ * left.  Until a slot leaves the window there are so many places; with a gap
+ * of that time divided by one more, the first place that is not there falls
+ * behind it.  The longest of these gaps does for all.  Fractions are compared
+ * without dividing.
+ */
+static int64
+steady_gap(const RmsyncWindow *window, int left, int64 from_us)
+{
+	int64 slot = slot_of(window, from_us);
+	int64 time_us = 0;
+	int64 places = 1;
+
+	for (int i = 1; i <= SLOTS + 1; i++)
+	{
+		int64 until_us = (slot + i) * window->slot_us - from_us;
+
+		if (until_us * places > time_us * (left + 1))
+		{
+			time_us = until_us;
+			places = left + 1;
+		}
+		left += count_at(window, slot - SLOTS + i - 1);
+	}
+	return (time_us + places - 1) / places;
+}
+
+/* The time of the next place. */
+static int64
+next_place(const RmsyncWindow *window, int budget, int64 now_us)
+{
+	int64 from_us = Max(now_us, window->last_us);
+	int64 slot = slot_of(window, from_us);
+	int held = held_at(window, slot);
+	int left = budget - held;
+	int64 window_us = window->slot_us * SLOTS;
+	int64 gap_us;
+
+	if (left <= 0)
+	{
+		/* ends: behind the last place there is nothing */
+		while (held >= budget)
+		{
+			slot++;
+			held += count_at(window, slot) - count_at(window, slot - SLOTS - 1);
+		}
+		return slot * window->slot_us;
+	}
+	if (held < burst_of(budget))
+		gap_us = Min(window_us / ((int64) BURST_GAPS * left),
+					 window_us / BURST_GAP_PARTS);
+	else
+		gap_us = steady_gap(window, left, from_us);
+	return Max(now_us, window->last_us + gap_us);
+}
+
+int64
+rmsync_window_reserve(RmsyncWindow *window, int budget, int64 now_us, bool *given)
+{
+	int64 at_us;
+	int64 slot;
+
+	Assert(window->slot_us > 0 && budget > 0);
+	advance(window, now_us);
+	at_us = next_place(window, budget, now_us);
+	slot = slot_of(window, at_us);
+	*given = slot <= present(window) + AHEAD;
+	if (!*given)
+		return Max(at_us - now_us - AHEAD * window->slot_us, window->slot_us);
+	window->counts[slot & (RING - 1)]++;
+	window->last_us = at_us;
+	return Max(at_us - now_us, 0);
+}
+
+/*
+ * Gives a place back.  If none is left behind it, the next one need not wait
+ * for it either.
  */
 void
-rmsync_bucket_block(RmsyncBucket *bucket, int64 until_us)
+rmsync_window_return(RmsyncWindow *window, int64 at_us)
 {
-	bucket->blocked_until_us = Max(bucket->blocked_until_us, until_us);
+	int64 slot;
+
+	if (window->slot_us == 0)
+		return;
+	slot = slot_of(window, at_us);
+	if (count_at(window, slot) == 0)
+		return;
+	window->counts[slot & (RING - 1)]--;
+	slot = slot_of(window, window->last_us);
+	while (slot >= window->first && count_at(window, slot) == 0)
+		slot--;
+	window->last_us = Min(window->last_us, (slot + 1) * window->slot_us - 1);
+}
+
+int
+rmsync_window_used(RmsyncWindow *window, int64 since_us, int64 now_us)
+{
+	int64 first;
+	int used = 0;
+
+	if (window->slot_us == 0)
+		return 0;
+	advance(window, now_us);
+	first = Max(slot_of(window, since_us), window->first);
+	first = Max(first, slot_of(window, window->known_us) + 1);
+	for (int64 slot = first; slot <= slot_of(window, now_us); slot++)
+		used += count_at(window, slot);
+	return used;
+}
+
+int
+rmsync_window_room(RmsyncWindow *window, int budget, int64 now_us)
+{
+	if (window->slot_us == 0)
+		return budget;
+	advance(window, now_us);
+	return Max(budget - held_at(window,
+								slot_of(window, Max(now_us, window->last_us))),
+			   0);
+}
+
+/* A service said Retry-After: of several closings the longest counts. */
+void
+rmsync_window_block(RmsyncWindow *window, int64 until_us)
+{
+	window->blocked_until_us = Max(window->blocked_until_us, until_us);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * shmem_limit.c
- *	  Token buckets that several lanes share, in shared memory.
+ *	  Limits that several lanes share, in shared memory.
  *
  * Called by the engine for every request of a service that counts requests by
  * credential.  All processes use one table, so that a credential's limit
@@ -10,15 +10,17 @@
  *
  * Credentials never get here, only hashes of them with a seed made at start.
  * It must never throw, allocate (but for that one table) or wait: its locks
- * are held for a few instructions.
+ * are held while one window is looked through, half a microsecond.
  *
- * The table is bounded.  A key has one of the LIMIT_WAYS entries of its set.
- * A new one takes a free entry, else one whose bucket is full and open, with
- * which nothing is lost, else the one that was not used for longest, open ones
- * first.  Then something is forgotten, and so every bucket that is made later
- * starts empty as of that moment: what was spent before cannot be spent again.
- * The same rule serves for the start of the server: a bucket that is not there
- * was empty then.
+ * The table is bounded, 1.5 MB for 4096 keys.  A key has one of the LIMIT_WAYS
+ * entries of its set.  A new one takes a free entry, else one whose window is
+ * empty and open, with which nothing is lost, else the one that was not used
+ * for longest, open ones first.  Then something is forgotten, and so every
+ * window that is made later has been used up as of that moment: what was spent
+ * before cannot be spent again.  The same rule serves for the start of the
+ * server; connections that were made since then are known to have spent
+ * nothing.  What was learned about a limit is in the database and comes back
+ * when one of its lanes is read.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +32,6 @@
 #include "storage/spin.h"
 #include "utils/memutils.h"
 
-#include "ratelimit.h"
 #include "shmem_limit.h"
 
 #define LIMIT_SETS 512
@@ -40,7 +41,8 @@
 typedef struct LimitEntry
 {
 	uint64 key; /* 0 = free */
-	RmsyncBucket bucket;
+	RmsyncWindow window;
+	RmsyncLearned learned;
 } LimitEntry;
 
 typedef struct LimitSet
@@ -53,8 +55,8 @@ typedef struct LimitTable
 {
 	uint64 seed; /* fixed */
 	int nsets;	 /* fixed */
-	/* when new buckets were empty */
-	pg_atomic_uint64 empty_us;
+	/* as of when new windows are used up */
+	pg_atomic_uint64 forgotten_us;
 	/* the latest time at which anything opens: mostly there is no need to look */
 	pg_atomic_uint64 closed_us;
 	LimitSet sets[FLEXIBLE_ARRAY_MEMBER];
@@ -85,7 +87,7 @@ table_init(LimitTable *table, int nsets)
 	if (!pg_strong_random(&table->seed, sizeof(table->seed)))
 		table->seed = clock_us();
 	table->nsets = nsets;
-	pg_atomic_init_u64(&table->empty_us, clock_us());
+	pg_atomic_init_u64(&table->forgotten_us, clock_us());
 	pg_atomic_init_u64(&table->closed_us, 0);
 	for (int i = 0; i < nsets; i++)
 		SpinLockInit(&table->sets[i].mutex);
@@ -156,46 +158,22 @@ find_entry(LimitSet *set, uint64 key)
 
 /* How much would be lost with an entry: 0 = nothing. */
 static int
-entry_worth(const LimitEntry *entry, int64 now_us)
+entry_worth(LimitEntry *entry, int64 now_us)
 {
-	const RmsyncBucket *bucket = &entry->bucket;
-
 	if (entry->key == 0)
 		return 0;
-	if (bucket->blocked_until_us > now_us)
+	if (entry->window.blocked_until_us > now_us)
 		return 2;
-	if (bucket->rate == 0)
-		return 0;
-	return rmsync_bucket_tokens(bucket, now_us) < bucket->burst ? 1 : 0;
+	return rmsync_window_room(&entry->window, 1, now_us) == 0 ? 1 : 0;
 }
 
-/* The entry of a key, made if need be.  Caller holds the mutex. */
+/* An entry for a new key, free or not.  Caller holds the mutex. */
 static LimitEntry *
-need_entry(LimitTable *table, LimitSet *set, uint64 key, RmsyncRate rate,
-		   int64 now_us)
+take_entry(LimitTable *table, LimitSet *set, int64 now_us)
 {
-	LimitEntry *entry = find_entry(set, key);
+	LimitEntry *entry = NULL;
 	int worth = 0;
 
-	if (entry != NULL)
-	{
-		/* what is asked for now counts; tokens so far came at the old rate */
-		if (rate.rate > 0 && (entry->bucket.rate != rate.rate ||
-							  entry->bucket.burst != rate.burst))
-		{
-			RmsyncBucket old = entry->bucket;
-			int64 empty_us = (int64) pg_atomic_read_u64(&table->empty_us);
-
-			rmsync_bucket_init(&entry->bucket, rate.rate, rate.burst, false,
-							   old.rate > 0 ? Max(old.updated_us, now_us)
-											: empty_us);
-			if (old.rate > 0)
-				entry->bucket.tokens =
-					Min(rmsync_bucket_tokens(&old, now_us), entry->bucket.burst);
-			entry->bucket.blocked_until_us = old.blocked_until_us;
-		}
-		return entry;
-	}
 	for (int i = 0; i < LIMIT_WAYS; i++)
 	{
 		LimitEntry *other = &set->entries[i];
@@ -203,70 +181,179 @@ need_entry(LimitTable *table, LimitSet *set, uint64 key, RmsyncRate rate,
 
 		if (entry == NULL || other_worth < worth ||
 			(other_worth == worth &&
-			 other->bucket.updated_us < entry->bucket.updated_us))
+			 other->window.last_us < entry->window.last_us))
 		{
 			entry = other;
 			worth = other_worth;
 		}
 	}
 	if (worth > 0)
-		pg_atomic_write_u64(&table->empty_us, now_us);
-	entry->key = key;
-	rmsync_bucket_init(&entry->bucket, rate.rate, rate.burst, false,
-					   (int64) pg_atomic_read_u64(&table->empty_us));
+		pg_atomic_write_u64(&table->forgotten_us, now_us);
+	memset(entry, 0, sizeof(*entry));
+	return entry;
+}
+
+/*
+ * The entry of a key, made if need be; with a window if there is a rate.
+ * Caller holds the mutex.
+ */
+static LimitEntry *
+need_entry(LimitTable *table, LimitSet *set, uint64 key, const RmsyncRate *rate,
+		   int64 now_us)
+{
+	LimitEntry *entry = find_entry(set, key);
+	int64 slot_us;
+
+	if (entry == NULL)
+	{
+		entry = take_entry(table, set, now_us);
+		entry->key = key;
+	}
+	if (rate == NULL || rate->limit == 0)
+		return entry;
+
+	/* a window of another length starts anew, as if all had been spent */
+	slot_us = entry->window.slot_us;
+	if (slot_us == 0 || slot_us != rmsync_window_slot(rate->window_us))
+		rmsync_window_init(&entry->window, rate->window_us,
+						   rmsync_rate_budget(rate, rate->limit),
+						   slot_us > 0 ? now_us
+									   : (int64) pg_atomic_read_u64(
+											 &table->forgotten_us));
 	return entry;
 }
 
 int64
-rmsync_limit_reserve(uint64 key, RmsyncRate rate, int64 now_us)
+rmsync_limit_reserve(uint64 key, const RmsyncRate *rate, int64 now_us, bool *given)
 {
 	LimitTable *table = get_table();
 	LimitSet *set;
+	LimitEntry *entry;
 	int64 wait;
 
-	if (rate.rate <= 0)
+	*given = true;
+	if (rate->limit == 0)
 		return 0;
 	set = lock_set(table, key);
-	wait =
-		rmsync_bucket_reserve(&need_entry(table, set, key, rate, now_us)->bucket,
-							  now_us);
+	entry = need_entry(table, set, key, rate, now_us);
+	wait = rmsync_window_reserve(&entry->window,
+								 rmsync_learned_budget(&entry->learned, rate,
+													   now_us),
+								 now_us, given);
+	if (wait > 0)
+		rmsync_learned_wait(&entry->learned, rate,
+							rmsync_window_used(&entry->window,
+											   now_us - rate->window_us, now_us),
+							now_us);
 	SpinLockRelease(&set->mutex);
 	return wait;
 }
 
 void
-rmsync_limit_return(uint64 key)
+rmsync_limit_return(uint64 key, int64 at_us)
 {
 	LimitSet *set = lock_set(get_table(), key);
 	LimitEntry *entry = find_entry(set, key);
 
 	if (entry != NULL)
-		rmsync_bucket_return(&entry->bucket);
+		rmsync_window_return(&entry->window, at_us);
 	SpinLockRelease(&set->mutex);
 }
 
-double
-rmsync_limit_tokens(uint64 key, RmsyncRate rate, int64 now_us)
+int
+rmsync_limit_room(uint64 key, const RmsyncRate *rate, int64 now_us)
 {
 	LimitTable *table = get_table();
 	LimitSet *set = lock_set(table, key);
-	double tokens =
-		rmsync_bucket_tokens(&need_entry(table, set, key, rate, now_us)->bucket,
-							 now_us);
+	LimitEntry *entry = need_entry(table, set, key, rate, now_us);
+	int room =
+		rmsync_window_room(&entry->window,
+						   rmsync_learned_budget(&entry->learned, rate, now_us),
+						   now_us);
 
 	SpinLockRelease(&set->mutex);
-	return Max(tokens, 0);
+	return room;
+}
+
+bool
+rmsync_limit_answered(uint64 key, const RmsyncRate *rate, int64 now_us)
+{
+	LimitSet *set;
+	LimitEntry *entry;
+	bool news;
+
+	if (rate->higher <= rate->limit)
+		return false;
+	set = lock_set(get_table(), key);
+	entry = find_entry(set, key);
+	news = entry != NULL && rmsync_learned_answer(&entry->learned, rate, now_us);
+	SpinLockRelease(&set->mutex);
+	return news;
+}
+
+bool
+rmsync_limit_refused(uint64 key, const RmsyncRate *rate, bool own,
+					 int64 since_us, int64 now_us)
+{
+	LimitSet *set = lock_set(get_table(), key);
+	LimitEntry *entry = find_entry(set, key);
+	bool news = false;
+
+	if (entry != NULL && entry->window.blocked_until_us <= now_us)
+		news = rmsync_learned_refusal(&entry->learned, rate, own,
+									  rmsync_window_used(&entry->window,
+														 since_us, now_us),
+									  now_us);
+	SpinLockRelease(&set->mutex);
+	return news;
+}
+
+bool
+rmsync_limit_learned(uint64 key, RmsyncLearned *learned)
+{
+	LimitSet *set = lock_set(get_table(), key);
+	LimitEntry *entry = find_entry(set, key);
+
+	memset(learned, 0, sizeof(*learned));
+	if (entry != NULL)
+		*learned = entry->learned;
+	SpinLockRelease(&set->mutex);
+	return learned->limit > 0 || learned->reduced > 0;
+}
+
+void
+rmsync_limit_teach(uint64 key, const RmsyncRate *rate,
+				   const RmsyncLearned *learned, int64 made_us, int64 now_us)
+{
+	LimitTable *table = get_table();
+	LimitSet *set = lock_set(table, key);
+	LimitEntry *entry = find_entry(set, key);
+	int64 forgotten_us = (int64) pg_atomic_read_u64(&table->forgotten_us);
+	bool fresh = entry == NULL || entry->window.slot_us == 0;
+
+	entry = need_entry(table, set, key, rate, now_us);
+
+	/* what was forgotten may have been as much as is allowed now, or nothing */
+	if (rate->limit > 0 && fresh && made_us > forgotten_us)
+		rmsync_window_init(&entry->window, rate->window_us, 1,
+						   made_us - 2 * rate->window_us);
+	else if (rmsync_learned_merge(&entry->learned, learned) &&
+			 rate->limit > 0 && now_us - forgotten_us < rate->window_us)
+		rmsync_window_init(&entry->window, rate->window_us,
+						   rmsync_learned_budget(&entry->learned, rate, now_us),
+						   fresh ? forgotten_us : now_us);
+	(void) rmsync_learned_merge(&entry->learned, learned);
+	SpinLockRelease(&set->mutex);
 }
 
 void
 rmsync_limit_close(uint64 key, int64 until_us, int64 now_us)
 {
-	RmsyncRate unlimited = { 0, 0 };
 	LimitTable *table = get_table();
 	LimitSet *set = lock_set(table, key);
 	uint64 latest = pg_atomic_read_u64(&table->closed_us);
 
-	rmsync_bucket_block(&need_entry(table, set, key, unlimited, now_us)->bucket,
+	rmsync_window_block(&need_entry(table, set, key, NULL, now_us)->window,
 						until_us);
 	SpinLockRelease(&set->mutex);
 	while (latest < (uint64) until_us &&
@@ -282,7 +369,7 @@ rmsync_limit_open(uint64 key)
 	LimitEntry *entry = find_entry(set, key);
 
 	if (entry != NULL)
-		entry->bucket.blocked_until_us = 0;
+		entry->window.blocked_until_us = 0;
 	SpinLockRelease(&set->mutex);
 }
 
@@ -298,8 +385,8 @@ rmsync_limit_closed(uint64 key, int64 now_us)
 		return 0;
 	set = lock_set(table, key);
 	entry = find_entry(set, key);
-	if (entry != NULL && entry->bucket.blocked_until_us > now_us)
-		until = entry->bucket.blocked_until_us;
+	if (entry != NULL && entry->window.blocked_until_us > now_us)
+		until = entry->window.blocked_until_us;
 	SpinLockRelease(&set->mutex);
 	return until;
 }

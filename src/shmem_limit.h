@@ -12,24 +12,44 @@
 #ifndef RMSYNC_SHMEM_LIMIT_H
 #define RMSYNC_SHMEM_LIMIT_H
 
-/* How fast: as in RmsyncBucket. */
-typedef struct RmsyncRate
-{
-	double		rate;			/* requests per second; 0 = unlimited */
-	double		burst;
-} RmsyncRate;
+#include "ratelearn.h"
 
 /* The key of what "text" names among things of the kind "what"; never 0. */
 extern uint64 rmsync_limit_key(const char *what, const char *text);
 
-/* Takes a request's place; returns microseconds until it may be sent. */
-extern int64 rmsync_limit_reserve(uint64 key, RmsyncRate rate, int64 now_us);
+/*
+ * Takes a request's place, as rmsync_window_reserve; *given is true where there
+ * is no limit.  return gives the place at a time back: it was not used.
+ */
+extern int64 rmsync_limit_reserve(uint64 key, const RmsyncRate *rate,
+								  int64 now_us, bool *given);
+extern void rmsync_limit_return(uint64 key, int64 at_us);
 
-/* The request was not sent. */
-extern void rmsync_limit_return(uint64 key);
+/* How many places are left in the present window. */
+extern int	rmsync_limit_room(uint64 key, const RmsyncRate *rate,
+							  int64 now_us);
 
-/* How many requests could be sent now; 0 if none. */
-extern double rmsync_limit_tokens(uint64 key, RmsyncRate rate, int64 now_us);
+/* A request was answered; true if the limit is known better now. */
+extern bool rmsync_limit_answered(uint64 key, const RmsyncRate *rate,
+								  int64 now_us);
+
+/*
+ * A request was refused: because of this limit ("own"), in a window of the
+ * service that began at "since_us", or for another reason.  Of several refusals
+ * until the limit opens again the first counts.  True if the limit is known
+ * better now.  Does not close it.
+ */
+extern bool rmsync_limit_refused(uint64 key, const RmsyncRate *rate, bool own,
+								 int64 since_us, int64 now_us);
+
+/*
+ * What was learned, for the database; false if nothing.  teach takes over what
+ * is newer there; nothing was ever sent for who teaches before "made_us".
+ */
+extern bool rmsync_limit_learned(uint64 key, RmsyncLearned *learned);
+extern void rmsync_limit_teach(uint64 key, const RmsyncRate *rate,
+							   const RmsyncLearned *learned, int64 made_us,
+							   int64 now_us);
 
 /*
  * Nothing may be sent until a time; never shortens an earlier closing.  open

@@ -242,6 +242,18 @@ extern void rmsync_store_log_partitions(int retention_days);
 
 /* ---- store_config.c ---- */
 
+/* What was learned of the limits of a lane's credential; ages from now. */
+typedef struct RmsyncLimitsRow
+{
+	int			limit;			/* requests a minute; 0 = nothing known */
+	int64		limit_age_ms;
+	int			reduced;		/* for a while; 0 = no less than that */
+	int64		reduced_age_ms;
+	int64		closed_ms;		/* nothing may be sent; 0 = it may */
+	int64		workspace_closed_ms;	/* likewise in the whole workspace */
+	int64		made_age_ms;	/* of the lane */
+} RmsyncLimitsRow;
+
 typedef struct RmsyncLaneRow
 {
 	int64		lane_id;
@@ -262,6 +274,7 @@ typedef struct RmsyncLaneRow
 	int			fail_streak;
 	int64		blocked_ms;		/* still blocked for; 0 = not */
 	int64		synced;			/* items so far */
+	RmsyncLimitsRow limits;
 } RmsyncLaneRow;
 
 /* False if the lane is gone. */
@@ -271,6 +284,10 @@ extern bool rmsync_store_lane(MemoryContext cxt, int64 lane_id,
 /* Lanes in state auth for a reason; at most 1000, any of them. */
 extern int	rmsync_store_unopened(MemoryContext cxt, const char *reason,
 								  RmsyncLaneRow **rows);
+
+/* Lanes whose limits are closed, for each process to know at its start. */
+extern void rmsync_store_closed_lanes(MemoryContext cxt,
+									  RmsyncLaneList *lanes);
 
 /* Of the lanes listed, those without a waiting time in their row. */
 extern void rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes);
@@ -284,6 +301,8 @@ extern bool rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
 									const char *credentials);
 extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
 									  int fail_streak);
+extern void rmsync_store_lane_limits(int64 lane_id,
+									 const RmsyncLimitsRow *limits);
 extern void rmsync_store_lane_remote(int64 lane_id, int epoch,
 									 const char *remote);
 extern void rmsync_store_lane_synced(int64 lane_id, int items, int jobs);

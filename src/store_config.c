@@ -26,6 +26,14 @@
 #define QUEUE_ROWS 1
 #define QUEUE_ALL 2
 
+/* Milliseconds since or until a time in the notes about limits. */
+#define LIMITS_TIME(name) "(service_limits ->> '" name "')::timestamptz"
+#define LIMITS_AGE(name) \
+	"(extract(epoch FROM pg_catalog.now() - " LIMITS_TIME(name) ") * 1000)::bigint"
+#define LIMITS_LEFT(name) \
+	"greatest(0, (extract(epoch FROM " LIMITS_TIME( \
+		name) " - pg_catalog.now()) * 1000)::bigint)"
+
 #define CREDENTIALS \
 	"pg_catalog.concat_ws(' ', config_encrypted, access_token_encrypted)"
 
@@ -39,8 +47,15 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
 		" ELSE 0 END, total_items_synced, access_token_encrypted,"
 		" refresh_token_encrypted, grant_id, " CREDENTIALS ","
-		" coalesce(remote ->> 'stale' = 'true', false), workspace_id"
-		" FROM rmsync.integration_configs WHERE id = $1",
+		" coalesce(remote ->> 'stale' = 'true', false), workspace_id,"
+		" (service_limits ->> 'requests_per_minute')::int, " LIMITS_AGE(
+			"found_at") ","
+						" (service_limits ->> 'reduced_to')::int, " LIMITS_AGE(
+							"reduced_at") ","
+										  " " LIMITS_LEFT("closed_until") ", " LIMITS_LEFT(
+											  "workspace_closed_until") ","
+																		" (extract(epoch FROM pg_catalog.now() - created_at) * 1000)::bigint"
+																		" FROM rmsync.integration_configs WHERE id = $1",
 		1,
 		{ INT8OID }
 	};
@@ -69,6 +84,13 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	row->credentials = rmsync_spi_text(cxt, 0, 15);
 	row->stale = rmsync_spi_bool(0, 16);
 	row->workspace_id = rmsync_spi_text(cxt, 0, 17);
+	row->limits.limit = rmsync_spi_int(0, 18, 0);
+	row->limits.limit_age_ms = rmsync_spi_int64(0, 19, 0);
+	row->limits.reduced = rmsync_spi_int(0, 20, 0);
+	row->limits.reduced_age_ms = rmsync_spi_int64(0, 21, 0);
+	row->limits.closed_ms = rmsync_spi_int64(0, 22, 0);
+	row->limits.workspace_closed_ms = rmsync_spi_int64(0, 23, 0);
+	row->limits.made_age_ms = rmsync_spi_int64(0, 24, 0);
 	return true;
 }
 
@@ -102,11 +124,15 @@ rmsync_store_unopened(MemoryContext cxt, const char *reason, RmsyncLaneRow **row
 void
 rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
 {
-	static RmsyncPlan plan = { "SELECT id FROM rmsync.integration_configs"
-							   " WHERE id = ANY ($1) AND blocked_until IS NULL"
-							   " AND fail_streak = 0",
-							   1,
-							   { INT8ARRAYOID } };
+	static RmsyncPlan plan = {
+		"SELECT id FROM rmsync.integration_configs"
+		" WHERE id = ANY ($1) AND blocked_until IS NULL"
+		" AND fail_streak = 0"
+		" AND coalesce(greatest(" LIMITS_TIME("closed_until") ", " LIMITS_TIME(
+			"workspace_closed_until") ") <= pg_catalog.now(), true)",
+		1,
+		{ INT8ARRAYOID }
+	};
 	Datum *ids = palloc(sizeof(Datum) * Max(lanes->n, 1));
 	Datum values[1];
 
@@ -167,6 +193,51 @@ rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms, int fail_streak)
 	values[1] = Int64GetDatum(blocked_ms);
 	values[2] = Int32GetDatum(fail_streak);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
+rmsync_store_lane_limits(int64 lane_id, const RmsyncLimitsRow *limits)
+{
+	static RmsyncPlan plan = {
+		"UPDATE rmsync.integration_configs SET service_limits ="
+		" pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
+		" 'requests_per_minute', nullif($2, 0),"
+		" 'found_at', CASE WHEN $2 > 0 THEN pg_catalog.now() - $3 * interval '1 millisecond' END,"
+		" 'reduced_to', nullif($4, 0),"
+		" 'reduced_at', CASE WHEN $4 > 0 THEN pg_catalog.now() - $5 * interval '1 millisecond' END,"
+		" 'closed_until', CASE WHEN $6 > 0 THEN pg_catalog.now() + $6 * interval '1 millisecond' END,"
+		" 'workspace_closed_until', CASE WHEN $7 > 0 THEN pg_catalog.now() + $7 * interval '1 millisecond' END))"
+		" WHERE id = $1",
+		7,
+		{ INT8OID, INT4OID, INT8OID, INT4OID, INT8OID, INT8OID, INT8OID }
+	};
+	Datum values[7];
+
+	values[0] = Int64GetDatum(lane_id);
+	values[1] = Int32GetDatum(limits->limit);
+	values[2] = Int64GetDatum(limits->limit_age_ms);
+	values[3] = Int32GetDatum(limits->reduced);
+	values[4] = Int64GetDatum(limits->reduced_age_ms);
+	values[5] = Int64GetDatum(limits->closed_ms);
+	values[6] = Int64GetDatum(limits->workspace_closed_ms);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
+rmsync_store_closed_lanes(MemoryContext cxt, RmsyncLaneList *lanes)
+{
+	static RmsyncPlan plan = {
+		"SELECT id FROM rmsync.integration_configs"
+		" WHERE greatest(" LIMITS_TIME("closed_until") ", " LIMITS_TIME(
+			"workspace_closed_until") ") > pg_catalog.now()",
+		0,
+		{ 0 }
+	};
+
+	lanes->n = (int) rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	lanes->ids = MemoryContextAlloc(cxt, sizeof(int64) * Max(lanes->n, 1));
+	for (int i = 0; i < lanes->n; i++)
+		lanes->ids[i] = rmsync_spi_int64(i, 1, 0);
 }
 
 void
@@ -264,6 +335,7 @@ rmsync_store_lane_swap(int64 lane_id, const char *credentials)
 							   " access_token_encrypted = NULL,"
 							   " refresh_token_encrypted = NULL,"
 							   " grant_id = NULL, workspace_id = NULL,"
+							   " service_limits = NULL,"
 							   " updated_at = pg_catalog.now()"
 							   " WHERE id = $1 AND " CREDENTIALS " = $2"
 							   " AND backup_config_encrypted IS NOT NULL",

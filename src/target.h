@@ -16,7 +16,7 @@
  *								   durable) -> next
  *					 | DELAY   -> (job->delay_ms later) -> next }* -> DONE
  *
- * The engine takes one rate token per REQUEST, stops a job whose fail.scope
+ * The engine takes one place in the limit per REQUEST, stops a job whose fail.scope
  * is set, and applies that failure to the items without an outcome.
  *
  *-------------------------------------------------------------------------
@@ -26,6 +26,7 @@
 
 #include "http.h"
 #include "item.h"
+#include "ratelimit.h"
 #include "target_oauth.h"
 #include "target_probe.h"
 
@@ -46,8 +47,7 @@ typedef enum RmsyncGranularity
 
 typedef struct RmsyncTargetLimits
 {
-	double		requests_per_second;	/* steady refill; 0 = unlimited */
-	int			burst;			/* bucket size in requests */
+	RmsyncRate	rate;			/* of requests */
 	int			jobs_per_lane;	/* in flight at once for one user */
 } RmsyncTargetLimits;
 
@@ -94,9 +94,10 @@ typedef struct RmsyncTarget
 
 	/*
 	 * MAY be NULL.  Id of the workspace, whose limit several credentials
-	 * share; NULL if the configuration does not say.
+	 * share; NULL if neither the configuration nor the remote notes (may be
+	 * NULL) say it.
 	 */
-	char	   *(*workspace) (Jsonb *config);
+	char	   *(*workspace) (Jsonb *config, const char *remote);
 
 	/* MAY be NULL.  Limits for this configuration and learned remote notes. */
 	void		(*lane_limits) (Jsonb *config, const char *remote,

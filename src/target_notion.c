@@ -56,6 +56,7 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_DATABASE] = &discover,
 	[NOTION_SOURCE] = &discover,
 	[NOTION_COLUMNS] = &discover,
+	[NOTION_WHO] = &discover,
 	[NOTION_SAVE_REMOTE] = &discover,
 	[NOTION_NOTEBOOK] = &notebook,
 	[NOTION_FIND] = &notebook,
@@ -285,12 +286,7 @@ notebooks_check_config(Jsonb *config, char **hint)
 	return rmsync_notion_check_config(&rmsync_notion_notebooks, config, hint);
 }
 
-/*
- * 180 requests per minute and connection are allowed, in windows of 60 s that
- * begin nobody knows when; lanes of one connection share them.  With 174 in any
- * 60 s there is room for what arrives later than it was to be sent.  Jobs of
- * one lane are different notebooks.
- */
+/* Jobs of one lane are different notebooks. */
 const RmsyncTarget rmsync_target_notion = {
 	.name = "notion",
 	.title = "Notion",
@@ -298,7 +294,7 @@ const RmsyncTarget rmsync_target_notion = {
 				  RMSYNC_TYPE_BIT(RMSYNC_PAGE) | RMSYNC_TYPE_BIT(RMSYNC_TODO) |
 				  RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT),
 	.granularity = RMSYNC_PER_NOTEBOOK,
-	.limits = { .requests_per_second = 2.7, .burst = 12, .jobs_per_lane = 3 },
+	.limits = { .rate = RMSYNC_NOTION_RATE, .jobs_per_lane = 3 },
 	.service = "notion",
 	.credential = rmsync_notion_credential,
 	.workspace = rmsync_notion_workspace,

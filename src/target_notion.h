@@ -53,6 +53,15 @@
 
 #include "notion_job.h"
 
+/*
+ * 180 requests per minute and connection are allowed, 600 with some plans, in
+ * windows of 60 s that begin nobody knows when; lanes of one connection share
+ * them.  With one in 30 to spare there is room for what arrives later than it
+ * was to be sent.
+ */
+#define RMSYNC_NOTION_RATE \
+	{ .limit = 180, .higher = 600, .spare = 30, .window_us = 60000000 }
+
 /* ---- target_notion.c ---- */
 
 extern void rmsync_notion_begin(RmsyncJob *job, const NotionKind *kind);
@@ -81,7 +90,7 @@ extern bool rmsync_notion_two_way(const NotionKind *kind, Jsonb *json);
 
 /* The lane's credential and limits, see RmsyncTarget. */
 extern char *rmsync_notion_credential(Jsonb *json);
-extern char *rmsync_notion_workspace(Jsonb *json);
+extern char *rmsync_notion_workspace(Jsonb *json, const char *remote);
 extern void rmsync_notion_lane_limits(Jsonb *json, const char *remote,
 									  RmsyncTargetLimits *limits);
 

@@ -39,7 +39,7 @@ const RmsyncTarget rmsync_target_notion_todos = {
 	.title = "Notion to-dos",
 	.item_types = RMSYNC_TYPE_BIT(RMSYNC_TODO),
 	.granularity = RMSYNC_PER_ITEM,
-	.limits = { .requests_per_second = 2.7, .burst = 12, .jobs_per_lane = 3 },
+	.limits = { .rate = RMSYNC_NOTION_RATE, .jobs_per_lane = 3 },
 	.service = "notion",
 	.credential = rmsync_notion_credential,
 	.workspace = rmsync_notion_workspace,

@@ -37,6 +37,7 @@ typedef struct RmsyncProbe
 
 	/* set by "response" */
 	RmsyncFailure fail;
+	RmsyncLimitKind limited;	/* what RMSYNC_FAIL_RATE is about */
 	int			delay_ms;		/* before the next request; 0 = none */
 
 	/* set by "response" and, at the end, by "next" */

@@ -567,9 +567,7 @@ const RmsyncTarget rmsync_target_webhook = {
 				  RMSYNC_TYPE_BIT(RMSYNC_PAGE) | RMSYNC_TYPE_BIT(RMSYNC_TODO) |
 				  RMSYNC_TYPE_BIT(RMSYNC_HIGHLIGHT),
 	.granularity = RMSYNC_PER_ITEM,
-	.limits = { .requests_per_second = 0,
-				.burst = 0,
-				.jobs_per_lane = RMSYNC_WEBHOOK_DEFAULT_IN_FLIGHT },
+	.limits = { .jobs_per_lane = RMSYNC_WEBHOOK_DEFAULT_IN_FLIGHT },
 	.own_servers = true,
 	.config_schema = rmsync_webhook_config_schema,
 	.check_config = rmsync_webhook_check_config,

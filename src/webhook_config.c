@@ -332,9 +332,7 @@ rmsync_webhook_lane_limits(Jsonb *json, const char *remote,
 	if (rmsync_webhook_read_config(json, &config, NULL) == NULL)
 	{
 		limits->jobs_per_lane = config.max_in_flight;
-		limits->requests_per_second = config.rate_limit;
-		if (config.rate_limit > 0)
-			limits->burst = Max((int) Min(config.rate_limit, 1000000.0), 1);
+		limits->rate = rmsync_rate_per_second(config.rate_limit);
 	}
 	explicit_bzero(config.secrets, sizeof(config.secrets));
 }

@@ -1,10 +1,12 @@
 --
--- Pure modules: token bucket, verdicts and delays, JSON.  Times are given, so
+-- Pure modules: limits, verdicts and delays, JSON.  Times are given, so
 -- nothing waits.  Needs the library of test/module.
 --
 SET client_encoding = 'UTF8';
-CREATE FUNCTION bucket(rate float8, burst float8, is_full bool, script text[]) RETURNS text[] LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_bucket';
-CREATE FUNCTION greedy(rate float8, burst float8, until_us bigint, window_us bigint) RETURNS bigint[] LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_bucket_greedy';
+CREATE FUNCTION sent_in(budget int, window_us bigint, script text[]) RETURNS text[] LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_window';
+CREATE FUNCTION load(budget int, window_us bigint, clients int, until_us bigint, pause_us bigint, forget_us bigint, seed int) RETURNS bigint[] LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_load';
+CREATE FUNCTION rate(per_second float8) RETURNS bigint[] LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_rate';
+CREATE FUNCTION learn(lim int, higher int, spare int, script text[]) RETURNS text[] LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_learn';
 CREATE FUNCTION classify(error text, status int, retry_after_ms int, repeatable bool) RETURNS text LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_classify';
 CREATE FUNCTION backoff(attempt int, random01 float8) RETURNS int LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_backoff';
 CREATE FUNCTION breaker(streak int, random01 float8) RETURNS int LANGUAGE c STRICT AS '$libdir/rmsync_test', 'rmsync_test_breaker';
@@ -13,35 +15,60 @@ CREATE FUNCTION json_get(raw bytea) RETURNS text LANGUAGE c STRICT AS '$libdir/r
 CREATE FUNCTION json_write(value text) RETURNS text LANGUAGE c AS '$libdir/rmsync_test', 'rmsync_test_json_write';
 
 --
--- Token bucket
+-- So many requests in any window
 --
--- Two tokens at once, then one every half second; never more than the burst.
-SELECT bucket(2, 2, true, '{take 0, take 0, take 0, wait 0, wait 200000, take 499998, take 500000, take 500001, wait 3600000000, take 3600000000, take 3600000000, take 3600000000}');
--- Empty after a restart.
-SELECT bucket(2, 2, false, '{take 0, wait 0, take 500000}');
--- Unlimited, and a burst too small to let anything pass.
-SELECT bucket(0, 1, false, '{take 0, take 0, wait 0, block 10, take 9, wait 9, take 10}') AS unlimited,
-	bucket(10, 0, true, '{take 0, take 0, take 100000}') AS no_burst,
-	bucket(-1, 1, true, '{take 0, take 0}') AS negative;
--- Closed by the service: the longest closing counts, tokens come back meanwhile.
-SELECT bucket(1, 3, true, '{take 0, block 5000000, block 1000000, wait 0, take 4999999, wait 4999999, take 5000000, take 5000000, take 5000000, take 5000000, wait 5000000}');
--- Time that goes back gives nothing, and does not count twice.
-SELECT bucket(1, 1, true, '{take 10000000, take 9000000, take 0, wait 0, wait 10000000, take 10500000, take 11000000}');
--- Reserved in turn, whether a token is there or to come; one that is given back
--- is there for the next.
-SELECT bucket(2, 2, true, '{reserve 0, reserve 0, reserve 0, reserve 0, wait 0, take 500000, return, reserve 0, reserve 2000000, return, return, return, take 9000000, take 9000000, take 9000000}');
--- No wait is longer than a day.
-SELECT bucket(1e-12, 1, false, '{wait 0}') AS slow, bucket(1, 1, true, '{block 9223372036854775807, wait 0}') AS closed;
--- Taking whatever can be had, a window never holds more than burst + rate *
--- window, and a promised wait is always enough.
-SELECT name, greedy(rate, burst, 600000000, window_us) AS taken_most_broken,
-	floor(burst + rate * window_us / 1000000) AS allowed,
-	(greedy(rate, burst, 600000000, window_us))[2] <= floor(burst + rate * window_us / 1000000) AS kept
-FROM (VALUES ('notion', 2.5::float8, 20::float8, 60000000),
-	('readwise', 4, 10, 60000000),
-	('thirds', 1.0 / 3, 1, 60000000),
-	('sevenths', 7.0 / 9, 3, 10000000),
-	('fast', 333.3, 5, 1000000)) AS v (name, rate, burst, window_us);
+-- Four in 60 s: two at once, the others spread over the time until the first
+-- ones leave the window; then as many as leave.
+SELECT sent_in(4, 60000000, '{reserve 0, reserve 0, reserve 0, reserve 0, reserve 0, reserve 0}') AS at_once,
+	sent_in(4, 60000000, '{reserve 0, reserve 10000000, reserve 60999999, reserve 61000000, room 61000000, used 1 61000000, used 60000000 61000000}') AS now_and_then;
+-- What was forgotten counts as spent: half of it at that moment.
+SELECT sent_in(4, 60000000, '{forget 0, room 0, reserve 0, reserve 0, room 61000000}') AS four, sent_in(1, 60000000, '{forget 0, reserve 0}') AS one,
+	sent_in(174, 60000000, '{forget 0, reserve 0, reserve 0, reserve 0}') AS many;
+-- A place that is given back is there for the next; so is its time, unless
+-- somebody is behind it.
+SELECT sent_in(2, 60000000, '{reserve 0, reserve 0, reserve 0, return 61000000, room 0, reserve 1000000, return 61000000, return 30500000, room 2000000, reserve 2000000}') AS back,
+	sent_in(2, 60000000, '{return 0, return 999999999, room 0}') AS nothing;
+-- Places are given for a window to come, no further.
+SELECT sent_in(1, 60000000, '{reserve 0, reserve 0, reserve 0, reserve 56000000, reserve 56000000}') AS places;
+-- Time that goes back gives nothing; a smaller budget holds at once.
+SELECT sent_in(1, 60000000, '{reserve 100000000, reserve 0, room 0}') AS backwards,
+	sent_in(4, 60000000, '{reserve 0, reserve 0, budget 2, reserve 10000000, budget 1, reserve 10000000, budget 4, reserve 10000000}') AS smaller;
+SELECT per_second, rate(per_second) AS limit_window FROM unnest('{-1, 0, NaN, 0.000001, 0.25, 1, 2.5, 999.5, 1000000, Infinity}'::float8[]) AS per_second;
+-- Ten minutes of clients that always have work.  Never more than the budget in
+-- any window; who comes first is served at once; nothing stalls; in the end
+-- the budget is used.
+SELECT name, n[2] <= budget AS kept, n[1:3] AS sent_most_last, round(n[3] / budget::numeric, 2) AS used,
+	round(n[4] / 1e6, 2) AS longest_gap, round(n[5] / 1e6, 3) AS tenth, round(n[6] / 1e6, 3) AS half
+FROM (VALUES ('notion', 174, 60000000, 6), ('alone', 174, 60000000, 1), ('crowd', 174, 60000000, 300), ('business', 580, 60000000, 6), ('readwise', 19, 60000000, 3), ('small', 9, 60000000, 6), ('one', 1, 60000000, 6),
+	('webhook', 5, 1000000, 5), ('slow webhook', 1, 4000000, 64)) AS v (name, budget, window_us, clients),
+	LATERAL load(budget, window_us, clients, 10::bigint * 60000000, 0, 0, 1) AS n;
+-- Random clients, busy and idle, and with crashes in between: the budget is
+-- kept, and used.
+SELECT crashes, count(*) AS runs, bool_and(n[2] <= budget) AS kept, max(n[2] - budget) AS at_most, min(n[1]) > 100 AS all_sent
+FROM generate_series(1, 40) AS seed, unnest('{174, 580, 40}'::int[]) AS budget, unnest('{f, t}'::bool[]) AS crashes,
+	LATERAL load(budget, 60000000, 1 + seed % 7, 3600000000, 3000000 * (seed % 5), CASE WHEN crashes THEN 100000000 ELSE 0 END, seed) AS n
+GROUP BY crashes ORDER BY crashes;
+
+--
+-- What answers say about a limit
+--
+-- A refusal though the limit was kept: seven eighths of what was used, or less;
+-- a twentieth comes back every minute.  Who had used little goes on.
+SELECT learn(180, 0, 30, '{budget 0, refused 100 0, budget 0, budget 59, budget 60, budget 600, budget 1200, refused 174 1200, budget 1200, refused 20 1201, budget 1201, refused 130 1202, budget 1202}') AS reduced,
+	learn(10, 0, 30, '{budget 0, refused 2 0, budget 0, refused 1 1, budget 1, refused 1 2, budget 2, budget 60, workspace 9 61, budget 61}') AS small;
+-- Work waits, and the budget is used up: the higher limit is tried.  It is
+-- proven when more was answered than two windows of the service can hold.
+SELECT learn(180, 600, 30, '{wait 156 1, budget 1, wait 157 1, budget 1, answers 380 30, budget 30, answers 1 31, budget 31, budget 100000}') AS proven,
+	learn(180, 600, 30, '{wait 174 1, answers 380 60, answers 100 61, budget 61, answers 80 62, answers 1 63, budget 700}') AS three_windows,
+	learn(180, 600, 30, '{wait 174 1, answers 100 10, refused 180 20, budget 20, wait 174 21, budget 21, wait 174 86419, budget 86419, wait 174 86420, budget 86420}') AS refused,
+	learn(180, 600, 30, '{wait 174 1, answers 100 10, workspace 300 20, budget 20}') AS workspace_refused,
+	learn(180, 600, 30, '{wait 174 1, answers 100 10, budget 600, budget 601, answers 1000 602}') AS without_result;
+-- The plan was changed, or others have come.
+SELECT learn(180, 600, 30, '{wait 174 1, answers 381 10, refused 180 100, budget 100}') AS plan, learn(180, 600, 30, '{wait 174 1, answers 381 10, refused 400 100, budget 100, wait 350 101, budget 101}') AS others;
+-- Who says what the plan allows says it for all who share it, as long as it is
+-- there; while refusals make the budget smaller nothing is tried.
+SELECT learn(180, 0, 30, '{wait 174 1, budget 1, answers 1000 1}') AS said, learn(180, 600, 30, '{said 600 10, budget 11, budget 70}') AS to_others,
+	learn(180, 600, 30, '{refused 174 1, wait 174 2, budget 2}') AS reduced;
 
 --
 -- What a result means

@@ -47,10 +47,10 @@ my %plain = (page_title => '{title}');
 
 # The least: a page with its first toggles cannot be made in one request that
 # can be found again, and an append takes 1000 blocks; 13 are one page.
-add_case('first sync of 1 page', 6, 2, 1, {});
-add_case('first sync of 20 pages', 6, 2, 20, {});
-add_case('first sync of 100 pages', 7, 3, 100, {});
-add_case('first sync of 1000 pages', 20, 16, 1000, {});
+add_case('first sync of 1 page', 7, 2, 1, {});
+add_case('first sync of 20 pages', 7, 2, 20, {});
+add_case('first sync of 100 pages', 8, 3, 100, {});
+add_case('first sync of 1000 pages', 21, 16, 1000, {});
 add_case('edit one line of one page of 100', 3, 2, 100, {},
 	sub { my ($c) = @_; $t->edit_page($c->{book}{pages}[49], text(50, 'another last line')) });
 add_case('add three lines to a page', 3, 2, 10, {},
@@ -102,7 +102,7 @@ add_case('tick one of 50 to-dos, as blocks', 1, 1, 3, { todos => 'blocks' }, sub
 add_case('tick a to-do, as a row of a database', 1, 1, 3, {}, sub { tick(@_) }, todos => 10, rows => 1);
 add_case('nothing has changed', 0, 0, 100, {},
 	sub { my ($c) = @_; $t->sql("UPDATE pages SET updated_at = now() WHERE notebook_id = $c->{book}{id}") });
-add_case('first sync of 100 pages, compact', 6, 2, 100, { layout => 'compact' });
+add_case('first sync of 100 pages, compact', 7, 2, 100, { layout => 'compact' });
 add_case('edit one page of 100, compact', 2, 2, 100, { layout => 'compact' },
 	sub { my ($c) = @_; $t->edit_page($c->{book}{pages}[49], text(50, 'another last line')) });
 add_case('insert a page in front of 100, compact, titles without {n}', 2, 2, 100, { layout => 'compact', %plain }, \&insert);

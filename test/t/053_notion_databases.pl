@@ -145,6 +145,12 @@ $result = test(1);
 refused($result, 'rate_limit', qr/./, 'a long limit');
 is($result->{retry_after}, 3000, 'nobody waits that long, but is told');
 clear();
+$since = $t->arrived;
+$result = test(1);
+refused($result, 'rate_limit', qr/asked to wait/, 'nor is Notion asked again');
+cmp_ok($result->{retry_after}, '>', 2900, 'which says how long');
+is(scalar(requests(1, $since)), 0, 'without a request');
+$t->sql("SELECT rmsync_enable(1, 'notion')");
 fault(1, 'reject_502_html', '/users/me');
 $since = $t->arrived;
 refused(test(1), 'server_error', qr/502/, 'an outage');
@@ -519,12 +525,13 @@ is(decode_json($ping->{body})->{type}, 'rmsync.ping', 'with an event that tells 
 is($ping->{signature}, $hook->get('/_deliveries')->[0]{signature}, 'signed') if defined $ping->{signature};
 is($hook->get('/_stats')->{bad_signatures}, 0, 'with a good signature');
 foreach my $case ([ '/status/401', 'unauthorized' ], [ '/status/404', 'rejected' ], [ '/status/410', 'endpoint_gone' ],
-	[ '/redirect', 'redirect' ], [ '/status/500', 'server_error' ], [ '/status/429?retry-after=600', 'rate_limit' ], [ '/close', 'network_error' ])
+	[ '/redirect', 'redirect' ], [ '/status/500', 'server_error' ], [ '/close', 'network_error' ], [ '/status/429?retry-after=600', 'rate_limit' ])
 {
 	$hook->post('/_reset');
 	$hook->post('/_control', { rules => [ { path => '/u6', mode => $case->[0] } ] });
 	refused(test(6, 'webhook'), $case->[1], qr/./, $case->[0]);
 }
+$t->sql("SELECT rmsync_enable(6, 'webhook')");
 $hook->stop;
 refused(test(6, 'webhook'), 'network_error', qr/./, 'nobody listens');
 

@@ -44,6 +44,7 @@ my %requests = (
 	database => { method => 'GET', path => '^/v1/databases/' },
 	source => { method => 'GET', path => '^/v1/data_sources/' },
 	columns => { method => 'PATCH', path => '^/v1/data_sources/' },
+	who => { method => 'GET', path => '^/v1/users/me$' },
 	find => { method => 'POST', path => '/query$' },
 	create => { method => 'POST', path => '^/v1/pages$' },
 	append => { method => 'PATCH', path => '/children$' });
@@ -163,8 +164,8 @@ foreach my $absurd (4000, 86401, '999999999999999999999', $date->(1_000_000_000)
 
 foreach my $answer (
 	[ '403', 'held', 'held', @first_sync ],
-	[ 'rate_429:public_api_request_blocked', 'held', 'held', @first_sync ],
-	[ '401', 'auth', 'auth_failure', @first_sync ],
+	[ 'rate_429:public_api_request_blocked', 'held', 'held', @first_sync, 'who' ],
+	[ '401', 'auth', 'auth_failure', @first_sync, 'who' ],
 	[ '403_block_limit', 'quota', 'quota_exceeded', 'create', 'append' ],
 	[ 'row_limit', 'quota', 'quota_exceeded', 'create' ],
 	[ '404', 'held', 'held', 'database', 'source', 'create' ])
@@ -187,6 +188,20 @@ foreach my $answer (
 		$t->sql("SELECT rmsync_enable($book->{user}, 'notion')");
 		recovered("$name, lifted", $book);
 		$t->no_blind_resend($name, $t->arrivals(user => "user$book->{user}"));
+	}
+}
+
+# Nobody needs to know who the connection is.
+{
+	my @nameless = map { { fault => $_, book => new_user(1) } } qw(400 403 404 body:garbage body:empty_object body:wrong_types);
+
+	$_->{rule} = rule($_->{book}, $_->{fault}, 'who') foreach @nameless;
+	$t->connect([ map { $_->{book}{user} } @nameless ]);
+	foreach my $case (@nameless)
+	{
+		recovered("$case->{fault} instead of a name", $case->{book});
+		is(hits($case->{rule}), 1, "$case->{fault} instead of a name: asked once");
+		$t->notion({ cmd => 'clear', id => $case->{rule} });
 	}
 }
 
