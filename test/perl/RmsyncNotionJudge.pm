@@ -339,7 +339,8 @@ sub todo_rows
 }
 
 # What is wrong in a user's database of to-dos, against the host's tables; with
-# "links", each must be linked to the toggle of its page.
+# "links", each must be linked to the toggle of its page, with "any_state" only its
+# box tells whether it is done: a user who ticks that may leave the state as it is.
 sub todo_problems
 {
 	my ($self, $user, %opt) = @_;
@@ -375,7 +376,8 @@ sub todo_problems
 			  if ($is // '') ne ($wanted{$column} // '');
 		}
 		my $done = $properties->{Workflow} // $properties->{Status} // '';
-		push @problems, "$what: is $done" if ($done eq 'Done') != ($todo->{completed} ? 1 : 0);
+		push @problems, "$what: is $done"
+		  if ($done eq 'Done') != ($todo->{completed} ? 1 : 0) && !$opt{any_state};
 	}
 	push @problems, "user $user: a row of to-do $_, which is not there" foreach sort keys %$rows;
 	return @problems;

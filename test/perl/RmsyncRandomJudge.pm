@@ -199,7 +199,7 @@ sub row_problems
 {
 	my ($self, $user, $forced) = @_;
 	return unless $self->{rows}{$user} && ($forced || !$self->{dirty_rows}{$user});
-	return $self->todo_problems($user, links => 1);
+	return $self->todo_problems($user, links => 1, any_state => $self->{two_way}{"$user, notion-todos"});
 }
 
 # What is wrong in notebooks that must be right by themselves; what users have
