@@ -93,7 +93,8 @@ class Control(UserActions, Webhooks):
         if path == "/_blocks":
             return notion_view.block_ids(store, user)
         if path == "/_notebooks":
-            return notion_view.notebooks(store, user, "lines" in query)
+            return notion_view.notebooks(store, user, "lines" in query,
+                                         "shallow" not in query)
         if path == "/_arrivals":
             return self.arrivals(query)
         if path == "/_stats":

@@ -76,9 +76,9 @@ def lines_below(node, depth=0):
     return out
 
 
-def page_text(page, lines=False):
+def page_text(page, lines=False, below=True):
     """One entry per top-level block: what a page of a notebook became; with
-    the blocks below it if wanted."""
+    the blocks below it if wanted, or without a word of them."""
     out = []
     for node in page.live_children():
         items = node.content.get("rich_text", []) if node.kind == "block" \
@@ -86,8 +86,9 @@ def page_text(page, lines=False):
         out.append({"id": node.id, "type": node.block_type(),
                     "title": block_text(node), "href": first_href(items),
                     "created_by_user": node.created_by == node.ws.person,
-                    "edited_by_user": node.edited_by == node.ws.person,
-                    "text": "\n".join(deep_text(node))})
+                    "edited_by_user": node.edited_by == node.ws.person})
+        if below:
+            out[-1]["text"] = "\n".join(deep_text(node))
         if node.block_type() == "to_do":
             out[-1]["checked"] = node.content["checked"]
         if lines:
@@ -95,7 +96,7 @@ def page_text(page, lines=False):
     return out
 
 
-def notebooks(store, user=None, lines=False):
+def notebooks(store, user=None, lines=False, below=True):
     """The live pages with a marker, with the text of their blocks: what a test
     compares with its source.  A large dump takes long to read."""
     out = []
@@ -106,9 +107,9 @@ def notebooks(store, user=None, lines=False):
                         "title": page.plain_title(), "parent": page.parent.id,
                         "properties": {p.name: simple(page, p) for p in
                                        page.parent.schema.values()},
-                        "blocks": page_text(page, lines),
+                        "blocks": page_text(page, lines, below),
                         "parts": [{"id": c.id, "title": c.plain_title(),
-                                   "blocks": page_text(c, lines)}
+                                   "blocks": page_text(c, lines, below)}
                                   for c in page.live_children()
                                   if c.kind == "page"]})
     return out

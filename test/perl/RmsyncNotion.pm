@@ -245,11 +245,11 @@ sub settled
 
 # The pages of a user (of all, if none is named) at Notion that carry a
 # marker, as the stand-in's /_notebooks tells them; with "lines", all that is in
-# their toggles, too.
+# their toggles, too, with "shallow" nothing of it.
 sub pages
 {
 	my ($self, $user, %opt) = @_;
-	my $query = join('&', defined $user ? "user=user$user" : (), $opt{lines} ? 'lines=1' : ());
+	my $query = join('&', defined $user ? "user=user$user" : (), map { "$_=1" } grep { $opt{$_} } qw(lines shallow));
 	my @pages = @{ $self->{fake}->get("/_notebooks?$query") };
 
 	foreach my $page (@pages)

@@ -325,14 +325,17 @@ sub todo_rows
 	my ($self, $user, $toggles) = @_;
 	my %rows;
 
-	foreach my $page ($self->pages($user))
+	foreach my $page ($self->pages($user, shallow => 1))
 	{
 		push @{ $rows{$1} }, $page if $page->{marker} =~ /^$user:todo:(\d+)$/;
 		next unless $toggles;
-		foreach my $block (@{ $page->{blocks} })
+		foreach my $at ([ $page->{id}, $page->{own} ], map { [ $_->{id}, $_->{blocks} ] } @{ $page->{parts} })
 		{
-			my ($uuid) = ($block->{href} // '') =~ m{/p/([^/?]+)\?} or next;
-			$toggles->{$uuid} = 'https://www.notion.so/' . ("$page->{id}#$block->{id}" =~ tr/-//dr);
+			foreach my $block (@{ $at->[1] })
+			{
+				my ($uuid) = ($block->{href} // '') =~ m{/p/([^/?]+)\?} or next;
+				$toggles->{$uuid} = 'https://www.notion.so/' . ("$at->[0]#$block->{id}" =~ tr/-//dr);
+			}
 		}
 	}
 	return \%rows;

@@ -39,7 +39,7 @@ sub undo_restores
 		$self->rows("SELECT external_id FROM rmsync.sync_records WHERE user_id IN ($list) AND external_id IS NOT NULL") };
 	my @stray = grep { !$known{$_} } sort keys %{ $self->{restored} };
 
-	foreach my $page (grep { $self->{restored}{ $_->{id} } && $known{ $_->{id} } } map { $self->pages($_) } @{ $self->{mine} })
+	foreach my $page (grep { $self->{restored}{ $_->{id} } && $known{ $_->{id} } } map { $self->pages($_, shallow => 1) } @{ $self->{mine} })
 	{
 		push @stray, map { $_->{id} }
 		  grep { !$known{ $_->{id} } && ($_->{href} // '') =~ m{/[pht]/[^/?]+\?rm=} } @{ $page->{blocks} };

@@ -22,7 +22,7 @@ sub add_comments
 	foreach my $user (@{ $self->{mine} })
 	{
 		my %book = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
-		foreach my $at ($self->pages($user, lines => 1))
+		foreach my $at ($self->pages($user, lines => 1, shallow => 1))
 		{
 			my $book = $book{ $at->{marker} } or next;
 			my %page = map { $_->{uuid} => $_ } @{ $book->{pages} };
@@ -50,7 +50,7 @@ sub book_there
 	my ($self) = @_;
 	my $user = $self->one_of(@{ $self->{mine} });
 	my %of = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
-	my $page = $self->one_of(grep { $of{ $_->{marker} } } $self->pages($user));
+	my $page = $self->one_of(grep { $of{ $_->{marker} } } $self->pages($user, shallow => 1));
 
 	return $page ? ($of{ $page->{marker} }, $page) : ();
 }

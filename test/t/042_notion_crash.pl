@@ -209,27 +209,25 @@ my %request = (
 	page => [ 'PATCH', '/children$' ],
 	edit => [ 'PATCH', '/children$' ]);
 my $n = 0;
-foreach my $what (qw(row tick gone notebook page edit))
+foreach my $case (qw(row/hang row/commit_hang tick/commit_hang gone/commit_hang notebook/hang page/commit_hang edit/hang))
 {
-	foreach my $fault (qw(hang commit_hang))
-	{
-		my $name = "$what, $fault";
-		my $since = $t->arrived;
-		my ($worker) = worker_pids($node);
+	my ($what, $fault) = split m{/}, $case;
+	my $name = "$what, $fault";
+	my $since = $t->arrived;
+	my ($worker) = worker_pids($node);
 
-		$n++;
-		$t->notion({ fault => $fault, times => 1, seconds => 60,
-				match => { method => $request{$what}[0], path => $request{$what}[1], user => "user$one->{user}" } });
-		$t->sql($first{$what} =~ s/\$n/$n/gr);
-		wait_until(sub { $t->fake->get('/_rules')->{rules}[0]{hits} }, "$name: the request hangs");
-		signal_worker('KILL', $worker);
-		back($worker, "$name: the server is back");
-		$t->notion({ cmd => 'clear' });
-		$t->settled($name);
-		$t->equal($name, $one->{user});
-		$t->rows_equal($name, $one->{user}, links => 1);
-		$t->no_blind_resend($name, $t->arrivals(since => $since));
-	}
+	$n++;
+	$t->notion({ fault => $fault, times => 1, seconds => 60,
+			match => { method => $request{$what}[0], path => $request{$what}[1], user => "user$one->{user}" } });
+	$t->sql($first{$what} =~ s/\$n/$n/gr);
+	wait_until(sub { $t->fake->get('/_rules')->{rules}[0]{hits} }, "$name: the request hangs");
+	signal_worker('KILL', $worker);
+	back($worker, "$name: the server is back");
+	$t->notion({ cmd => 'clear' });
+	$t->settled($name);
+	$t->equal($name, $one->{user});
+	$t->rows_equal($name, $one->{user}, links => 1);
+	$t->no_blind_resend($name, $t->arrivals(since => $since));
 }
 
 $t->stop;
