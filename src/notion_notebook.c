@@ -27,6 +27,9 @@
 /* Why a page that was just found lost is not created again and again. */
 #define LOST_DELAY_MS 60000
 
+/* Creates in a row that never arrived, before that counts as a failure. */
+#define MAX_RESENT 3
+
 char *
 rmsync_notion_marker(NotionJob *nj)
 {
@@ -272,19 +275,28 @@ adopt_host_page(NotionJob *nj, Jsonb *page)
 }
 
 /*
- * How often the page of an open intent was looked for in vain.
+ * A number in an open create intent: how often its page was looked for in vain
+ * ("tries"), how many creates before it never arrived ("resent").  0 if there
+ * is no such intent.
  */
 static int
-intent_tries(NotionJob *nj)
+intent_number(NotionJob *nj, const char *key)
 {
 	const char *text = nj->notebook->ledger.intent;
-	Jsonb *intent = rmsync_json_parse(text, strlen(text));
+	Jsonb *intent = text ? rmsync_json_parse(text, strlen(text)) : NULL;
 
-	return (int) rmsync_json_get_number(intent, "tries", 0);
+	return (int) rmsync_json_get_number(intent, key, 0);
+}
+
+/* The next create would be so many behind one that never arrived. */
+static int
+next_resent(NotionJob *nj)
+{
+	return intent_number(nj, "tries") > 0 ? intent_number(nj, "resent") + 1 : 0;
 }
 
 static void
-set_create_intent(NotionJob *nj, int tries)
+set_create_intent(NotionJob *nj, int tries, int resent)
 {
 	StringInfoData buf;
 
@@ -293,28 +305,39 @@ set_create_intent(NotionJob *nj, int tries)
 	rmsync_json_field(&buf, "op", "create");
 	rmsync_json_field(&buf, "rm", rmsync_notion_marker(nj));
 	rmsync_json_field_int(&buf, "tries", tries);
+	rmsync_json_field_int(&buf, "resent", resent);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_set_intent(nj, nj->notebook, buf.data);
 }
 
 /*
  * Nowhere to be found.  A query may lag behind: look again later, and only
- * after the last look create the page anew.
+ * after the last look create the page anew.  One that Notion never finishes
+ * counts as failed in the end; then each attempt is one create.
  */
 static void
 page_absent(NotionJob *nj)
 {
-	int tries = intent_tries(nj) + 1;
+	int tries = intent_number(nj, "tries") + 1;
+	int resent = intent_number(nj, "resent");
 
 	if (tries < nj->config.ndelays)
 	{
-		set_create_intent(nj, tries);
+		set_create_intent(nj, tries, resent);
 		rmsync_notion_stop_unknown(nj, nj->config.delays[tries]);
+		return;
 	}
-	else if (nj->notebook->present)
-		nj->state = NOTION_INTENT;
-	else
+	if (!nj->notebook->present)
+	{
 		finish_removed(nj);
+		return;
+	}
+	set_create_intent(nj, tries, Min(resent, MAX_RESENT - 1));
+	if (resent >= MAX_RESENT)
+		rmsync_notion_stop(nj, RMSYNC_FAIL_ITEM, 0, "unconfirmed",
+						   rmsync_notion_no_end);
+	else
+		nj->state = NOTION_INTENT;
 }
 
 static void
@@ -510,7 +533,7 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 							   "The notebook's page at Notion keeps vanishing.");
 			return false;
 		}
-		set_create_intent(nj, 0);
+		set_create_intent(nj, 0, next_resent(nj));
 		nj->state = NOTION_CREATE;
 		return true;
 	}
