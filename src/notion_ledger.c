@@ -13,6 +13,7 @@
  *					"stale": [toggles that are still to be deleted],
  *					"prints": what stands in it (notion_match.h),
  *					"next": and what an edit may have brought,
+ *					"touched": ids of blocks below which it may have,
  *					"lost": an append of that may be under way,
  *					"title": hash of its title, "completed": of a to-do}
  *				intent = {"op": "append", "notebook": whose page it
@@ -206,6 +207,7 @@ rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata)
 	page->shape.prints = rmsync_json_get_string(metadata, "prints", NULL);
 	page->shape.title = rmsync_json_get_string(metadata, "title", NULL);
 	page->next = rmsync_json_get_string(metadata, "next", NULL);
+	page->touched = rmsync_json_get_string(metadata, "touched", NULL);
 	page->lost = rmsync_json_get_bool(metadata, "lost", false);
 }
 
@@ -218,6 +220,8 @@ append_shape(StringInfo buf, const NotionPage *page)
 		rmsync_json_field(buf, "prints", page->shape.prints);
 	if (page->next != NULL)
 		rmsync_json_field(buf, "next", page->next);
+	if (page->next != NULL && page->touched != NULL)
+		rmsync_json_field(buf, "touched", page->touched);
 	if (page->next != NULL && page->lost)
 		rmsync_json_field_bool(buf, "lost", true);
 	if (page->shape.title != NULL)
@@ -357,17 +361,24 @@ rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content)
  */
 void
 rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page, const char *prints,
-						 bool title, bool append)
+						 const char *touched, bool title, bool append)
 {
 	RmsyncLedger *ledger = &page->item->ledger;
 
-	if (page->next != NULL)
+	if (page->next == NULL)
+		page->touched = NULL;
+	else
 		rmsync_notion_set_shape(nj, &page->shape,
 								psprintf("%s%s%s", page->shape.prints,
 										 *page->shape.prints ? " " : "",
 										 page->next),
 								page->shape.title);
 	page->next = rmsync_notion_keep(nj, prints);
+	if (touched != NULL)
+		page->touched =
+			rmsync_notion_keep(nj, psprintf("%s %s",
+											page->touched ? page->touched : "",
+											touched));
 	page->lost = append;
 	ledger->content_hash[0] = '\0';
 	if (title)

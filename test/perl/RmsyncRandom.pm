@@ -180,7 +180,7 @@ sub some_text
 {
 	my ($self) = @_;
 	my $n = $self->fresh;
-	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, long => 4, wide => 4, words => 6, nested => 10, empty => 1);
+	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, long => 4, wide => 4, words => 6, nested => 20, marked => 10, empty => 1);
 
 	return "text $n" if $kind eq 'line';
 	return '' if $kind eq 'empty';
@@ -190,10 +190,52 @@ sub some_text
 	return join(' ', map { "word$_" } $n .. $n + 350) if $kind eq 'wide';
 	return "- top $n\n  - below, **bold $n** and *not* `code $n`\n    - deeper $n\n  - [x] done $n\n- [link $n](https://example.org/$n)\n\n"
 	  . "> quoted $n\n\n## Sub **$n**\n\n```\ncode $n\n\n```\n\nlast of ~~$n~~"
-	  if $kind eq 'nested';
+	  if $kind eq 'marked';
+	return $self->nested_text($n) if $kind eq 'nested';
 	return "text $n: " . join(' ', map { $self->one_of(qw(ampère Größe 日本 naïve 🎈 été Ω)) } 1 .. 5)
 	  if $kind eq 'words';
 	return "# Title $n\n\n**Date: 01-02-2026**\n\nsome text $n\n\n- [ ] first\n- [x] second\n- plain\n\n1. one\n2. two\n\nlast of $n";
+}
+
+# Lines below lines, at most four deep: each at most one deeper than that above.
+sub nested_text
+{
+	my ($self, $n) = @_;
+	my $depth = 0;
+	my @lines = ("- nest $n");
+
+	foreach my $i (1 .. 3 + $self->dice(9))
+	{
+		$depth = min($self->dice($depth + 2), 3);
+		push @lines, '  ' x $depth . "- nest $n.$i";
+	}
+	return join("\n", @lines);
+}
+
+# Some of them change; what they are below of is as right as before.
+sub nested_edit
+{
+	my ($self, @lines) = @_;
+	my @told;
+
+	foreach my $i (1 .. 1 + $self->dice(3))
+	{
+		my $n = $self->fresh;
+		my $at = $self->dice(scalar @lines);
+		my ($indent) = $lines[$at] =~ /^( *)/;
+		my $what = $self->weighted(change => 5, sibling => 3, child => 2, remove => 3);
+
+		$lines[$at] = "$indent- nest $n" if $what eq 'change';
+		splice(@lines, $at + 1, 0, "$indent- nest $n") if $what eq 'sibling';
+		splice(@lines, $at + 1, 0, (length($indent) < 6 ? "$indent  " : $indent) . "- nest $n") if $what eq 'child';
+		if ($what eq 'remove')
+		{
+			next if $at == 0 || ($lines[ $at + 1 ] // '') =~ /^$indent  /;
+			splice(@lines, $at, 1);
+		}
+		push @told, "$what $at";
+	}
+	return (join("\n", @lines), join(', ', @told));
 }
 
 # The page has been written to, and its toggle may have been replaced; not if
@@ -268,7 +310,7 @@ my %host = (
 	} ],
 	line => [ 16, sub {
 		my ($self) = @_;
-		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /\n/ });
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /\n/ && $_[0]{text} !~ /^- nest/ });
 		return unless $page;
 		my $n = $self->fresh;
 		my @lines = split /\n/, $page->{text}, -1;
@@ -289,6 +331,14 @@ my %host = (
 		$lines[$at] = $lines[$at] =~ /^- / ? "- item $n" : "another line $n" if $what eq 'change';
 		$self->touch($page, join("\n", @lines), 1);
 		return ("line $at of page $page->{uuid} of $book->{name}: $what", $self->page_text_sql($page));
+	} ],
+	nest => [ 12, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^- nest/ });
+		return unless $page;
+		my ($text, $told) = $self->nested_edit(split /\n/, $page->{text});
+		$self->touch($page, $text);
+		return ("nested lines of page $page->{uuid} of $book->{name}: $told", $self->page_text_sql($page));
 	} ],
 	insert => [ 11, sub {
 		my ($self) = @_;

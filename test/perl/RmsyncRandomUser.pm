@@ -256,6 +256,17 @@ my %user = (
 		$self->notion({ cmd => 'user_block', parent => $toggle->{id}, block => { divider => {} }, position => $where });
 		return "draws a line in page $page->{uuid} of $book->{name}";
 	} ],
+	own_below => [ 5, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^- nest/ });
+		return unless $book;
+		my ($text) = $self->one_of(split /\n/, $page->{text}) =~ /- (.*)/;
+		my ($id) = @{ $self->notion({ cmd => 'find', text => $text, user => "user$book->{user}" })->{ids} };
+		return unless $id;
+		eval { $self->notion({ cmd => 'user_block', parent => $id, block => { divider => {} }, position => $self->one_of('start', 'end') }) }
+		  or return;
+		return "draws a line below \"$text\" of $book->{name}";
+	} ],
 	tick_line => [ 4, sub {
 		my ($self) = @_;
 		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /- \[/ });
