@@ -348,9 +348,13 @@ BEGIN
 		WHERE r.look_at < 'infinity' AND r.look_at <= now()
 		ORDER BY r.look_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 	), marked AS (
-		UPDATE rmsync.sync_records r SET look_at = 'infinity' FROM due d
+		-- one that is queued anyway, or has failed, keeps its attempts
+		UPDATE rmsync.sync_records r SET look_at = CASE WHEN EXISTS (SELECT FROM rmsync.sync_queue q
+				WHERE q.lane_id = r.lane_id AND q.item_type = r.item_type AND q.item_id = r.item_id)
+			THEN now() + interval '5 seconds' ELSE 'infinity' END
+		FROM due d
 		WHERE r.user_id = d.user_id AND r.target_name = d.target_name AND r.item_type = d.item_type AND r.item_id = d.item_id
-		RETURNING r.lane_id, r.user_id, r.item_type, r.item_id, r.notebook_uuid
+		RETURNING r.lane_id, r.user_id, r.item_type, r.item_id, r.notebook_uuid, r.look_at
 	), placed AS (
 		-- mostly where it was; the other look reads all of the user's
 		SELECT m.lane_id, m.item_type, m.item_id, coalesce(CASE m.item_type
@@ -362,7 +366,7 @@ BEGIN
 			WHEN 'todo' THEN (SELECT s.notebook_uuid FROM rmsync.source_todo s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1)
 			WHEN 'highlight' THEN (SELECT s.notebook_uuid FROM rmsync.source_highlight s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1)
 			END, m.notebook_uuid) AS notebook_uuid
-		FROM marked m
+		FROM marked m WHERE m.look_at = 'infinity'
 	), lanes AS (
 		SELECT p.lane_id, rmsync.enqueue(p.lane_id, array_agg(p.item_type), array_agg(p.item_id), array_agg(p.notebook_uuid),
 			8::smallint, 'look') AS n

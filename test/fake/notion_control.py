@@ -12,6 +12,9 @@ from notion_schema import ApiError
 from notion_user import Refused, UserActions
 from notion_webhooks import Webhooks
 
+# What is told of an arrival in brief.
+BRIEF = ("n", "user", "method", "path", "status", "fault", "about")
+
 
 class Control(UserActions, Webhooks):
     def __init__(self, server):
@@ -34,7 +37,7 @@ class Control(UserActions, Webhooks):
                     k: v[0] for k, v in request.query.items()})
             else:
                 raise Refused("POST /_control or GET /_dump, /_tree, /_text, "
-                              "/_notebooks, /_arrivals, /_stats")
+                              "/_notebooks, /_blocks, /_arrivals, /_stats")
         except Refused as error:
             return 400, kind, self.fail(str(error))
         except ApiError as error:
@@ -87,8 +90,11 @@ class Control(UserActions, Webhooks):
                                    for v in value) + "\n"
             return {"id": page.id, "title": page.plain_title(),
                     "marker": notion_view.marker_of(page), "blocks": value}
+        if path == "/_blocks":
+            return notion_view.block_ids(store, user)
         if path == "/_notebooks":
-            return notion_view.notebooks(store, user)
+            return notion_view.notebooks(store, user, "lines" in query,
+                                         "shallow" not in query)
         if path == "/_arrivals":
             return self.arrivals(query)
         if path == "/_stats":
@@ -111,10 +117,12 @@ class Control(UserActions, Webhooks):
 
     def arrivals(self, query):
         since = int(query.get("since", 0))
-        return [e for e in self.server.arrivals if e["n"] > since
-                and query.get("method") in (None, e["method"])
-                and query.get("path", "") in e["path"]
-                and query.get("user") in (None, e["user"])]
+        found = [e for e in self.server.arrivals if e["n"] > since
+                 and query.get("method") in (None, e["method"])
+                 and query.get("path", "") in e["path"]
+                 and query.get("user") in (None, e["user"])]
+        return [{k: e[k] for k in BRIEF} for e in found] \
+            if "brief" in query else found
 
     def stats(self):
         server = self.server

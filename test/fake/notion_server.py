@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import socket
 import struct
 import sys
@@ -245,6 +246,7 @@ class Server:
             request.entry["body_sha256"] = hashlib.sha256(
                 request.body).hexdigest()
             request.entry["bytes"] = len(request.body)
+            request.entry["about"] = about(request)
         base, jitter = self.faults.latency
         if base or jitter:
             await asyncio.sleep(base + jitter * self.faults.random.random())
@@ -272,7 +274,7 @@ class Server:
             "query": request.target.partition("?")[2],
             "user": request.token.ws.user if request.token else None,
             "body_sha256": None, "bytes": 0, "status": None, "code": None,
-            "fault": None, "committed": False}
+            "about": [], "fault": None, "committed": False}
         self.arrivals.append(request.entry)
         self.counts["%s %s" % (request.method, shape(request.path))] += 1
 
@@ -546,6 +548,24 @@ def html_reply(status, title):
 
 def whole_seconds(wait):
     return max(1, int(-(-wait // 1)))
+
+
+# rmsync's markers of rows and of blocks, and the page below which a page is to
+# be made.
+ABOUT_PAGE = re.compile(rb'"(\d+:[a-z]+:[^"\\]+)"|"page_id" *: *"([0-9a-f-]+)"')
+ABOUT_BLOCK = re.compile(rb'(/n/[^/?"]+/[pht]/[^/?"]*)()\?rm=')
+
+
+def about(request):
+    """What it makes or looks for, for judges: markers, the parent page."""
+    if request.method == "POST":
+        pattern = ABOUT_PAGE
+    elif request.path.endswith("/children"):
+        pattern = ABOUT_BLOCK
+    else:
+        return []
+    return sorted({(a or b).decode(errors="replace")
+                   for a, b in pattern.findall(request.body)})
 
 
 def shape(path):

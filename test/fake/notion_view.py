@@ -41,8 +41,44 @@ def deep_text(node):
     return out
 
 
-def page_text(page):
-    """One entry per top-level block: what a page of a notebook became."""
+MARKS = (("bold", "b"), ("code", "c"), ("italic", "i"),
+         ("strikethrough", "s"))
+
+
+def marked_runs(items):
+    """Rich text in one string that can be compared: runs with marks or a link
+    as {marks|link|text}, however the text was cut into items."""
+    runs = []
+    for item in items:
+        look = ("".join(letter for mark, letter in MARKS
+                        if item["annotations"][mark]), item["href"] or "")
+        if runs and runs[-1][0] == look:
+            runs[-1][1] += item["plain_text"]
+        else:
+            runs.append([look, item["plain_text"]])
+    return "".join("{%s|%s|%s}" % (*look, text) if any(look) else text
+                   for look, text in runs)
+
+
+def lines_below(node, depth=0):
+    """All blocks below one, in order: [depth, type, text with marks, checked,
+    id, whether a user made it, whether a user changed it last]."""
+    out = []
+    for child in node.live_children():
+        content = child.content if child.kind == "block" else {}
+        kind = child.block_type()
+        text = plain(content["rich_text"]) if kind == "code" else \
+            marked_runs(content.get("rich_text", []))
+        out.append([depth, kind, text, content.get("checked"), child.id,
+                    child.created_by == child.ws.person,
+                    child.edited_by == child.ws.person])
+        out.extend(lines_below(child, depth + 1))
+    return out
+
+
+def page_text(page, lines=False, below=True):
+    """One entry per top-level block: what a page of a notebook became; with
+    the blocks below it if wanted, or without a word of them."""
     out = []
     for node in page.live_children():
         items = node.content.get("rich_text", []) if node.kind == "block" \
@@ -50,13 +86,17 @@ def page_text(page):
         out.append({"id": node.id, "type": node.block_type(),
                     "title": block_text(node), "href": first_href(items),
                     "created_by_user": node.created_by == node.ws.person,
-                    "text": "\n".join(deep_text(node))})
+                    "edited_by_user": node.edited_by == node.ws.person})
+        if below:
+            out[-1]["text"] = "\n".join(deep_text(node))
         if node.block_type() == "to_do":
             out[-1]["checked"] = node.content["checked"]
+        if lines:
+            out[-1]["lines"] = lines_below(node)
     return out
 
 
-def notebooks(store, user=None):
+def notebooks(store, user=None, lines=False, below=True):
     """The live pages with a marker, with the text of their blocks: what a test
     compares with its source.  A large dump takes long to read."""
     out = []
@@ -67,12 +107,18 @@ def notebooks(store, user=None):
                         "title": page.plain_title(), "parent": page.parent.id,
                         "properties": {p.name: simple(page, p) for p in
                                        page.parent.schema.values()},
-                        "blocks": page_text(page),
+                        "blocks": page_text(page, lines, below),
                         "parts": [{"id": c.id, "title": c.plain_title(),
-                                   "blocks": page_text(c)}
+                                   "blocks": page_text(c, lines, below)}
                                   for c in page.live_children()
                                   if c.kind == "page"]})
     return out
+
+
+def block_ids(store, user):
+    """The ids of all live blocks."""
+    return [n.id for n in store.nodes.values() if n.kind == "block" and
+            user in (None, n.ws.user) and not n.in_trash()]
 
 
 # --- dump -----------------------------------------------------------------

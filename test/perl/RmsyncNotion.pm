@@ -1,5 +1,6 @@
 # A server with rmsync, the host application's tables and a stand-in for
-# Notion; and the judge: what the source says against what Notion holds.
+# Notion; and the judge (RmsyncNotionJudge.pm): what the source says against what
+# Notion holds.
 #
 #	use RmsyncNotion;
 #	my $t = RmsyncNotion->new(conf => {...}, fake => ['--rate', 0]);
@@ -8,14 +9,12 @@
 #	$t->connect(1);
 #	$t->settled('first sync');
 #	$t->equal('first sync');
-#
-# equal() reads the host's own tables and the stand-in, nothing of
-# rmsync's: exactly one live object per notebook and page, with our marker,
-# equal text, in the right order.
 package RmsyncNotion;
 
 use strict;
 use warnings;
+use utf8;
+use parent 'RmsyncNotionJudge';
 
 use Carp qw(croak);
 use Encode qw(encode_utf8 decode_utf8);
@@ -135,6 +134,28 @@ sub add_users
 	return $self->{users};
 }
 
+# A database of to-dos for a user; options are those of create_database.
+sub add_todo_database
+{
+	my ($self, $user, %opt) = @_;
+	my $made = $self->notion({ cmd => 'create_database', user => "user$user", preset => 'todos', %opt });
+
+	$self->{users}{$user}{todo_database} = $made->{id};
+	$self->{users}{$user}{todo_source} = $made->{data_source_id};
+	return $made;
+}
+
+# Connects a user's to-dos; more fields of the configuration as named.
+sub connect_todos
+{
+	my ($self, $user, %config) = @_;
+	my $at = $self->{users}{$user};
+	my $json = JSON::PP->new->canonical->encode({ api_token => $at->{token}, database_id => $at->{todo_database}, %config });
+
+	$self->sql("SELECT rmsync_connect($user, 'notion-todos', " . quote($json) . ')');
+	return;
+}
+
 # Connects users (one, or a list); more fields of the configuration as named.
 sub connect
 {
@@ -150,6 +171,8 @@ sub connect
 		$at->{newest_first} = ($config{page_order} // '') eq 'newest_first';
 		$at->{highlights} = $config{highlights} // 'callout';
 		$at->{todos} = $config{todos} // 'off';
+		$at->{layout} = $config{layout} // 'full';
+		$at->{page_title} = $config{page_title} // '📄 Page {n}';
 		push @calls, "SELECT rmsync_connect($user, 'notion', " . quote($json) . ')';
 	}
 	$self->sql(join(";\n", @calls));
@@ -221,11 +244,13 @@ sub settled
 }
 
 # The pages of a user (of all, if none is named) at Notion that carry a
-# marker, as the stand-in's /_notebooks tells them.
+# marker, as the stand-in's /_notebooks tells them; with "lines", all that is in
+# their toggles, too, with "shallow" nothing of it.
 sub pages
 {
-	my ($self, $user) = @_;
-	my @pages = @{ $self->{fake}->get('/_notebooks' . (defined $user ? "?user=user$user" : '')) };
+	my ($self, $user, %opt) = @_;
+	my $query = join('&', defined $user ? "user=user$user" : (), map { "$_=1" } grep { $opt{$_} } qw(lines shallow));
+	my @pages = @{ $self->{fake}->get("/_notebooks?$query") };
 
 	foreach my $page (@pages)
 	{
@@ -293,341 +318,6 @@ sub at_most
 	note("$name: " . scalar(@arrivals) . ' requests: ' . summary(@arrivals));
 	return ok(@arrivals <= $limit, "$name: at most $limit requests")
 	  || diag(summary(@arrivals));
-}
-
-# ----------------------------------------------------------- the judge
-
-# What a reader sees of a Markdown text that uses nothing but headings, lists,
-# boxes, quotes, rules and bold, line by line.  A text that says more is given
-# to expect_text() together with what it becomes.
-sub lines_of
-{
-	my ($text) = @_;
-	my @lines;
-
-	foreach my $line (split /\n/, $text)
-	{
-		$line =~ s/^\s+//;
-		next if $line eq '' || $line =~ /^-{3,}$/;
-		$line =~ s/^(?:#{1,6}|>)\s+//;
-		$line =~ s/^[-*+]\s+(?:\[[ xX]\]\s+)?//;
-		$line =~ s/^\d+[.)]\s+//;
-		$line =~ s/\*\*//g;
-		push @lines, $line;
-	}
-	return join("\n", @lines);
-}
-
-# The judge shall expect this for a page's text.
-sub expect_text
-{
-	my ($self, $text, $expected) = @_;
-	$self->{plain}{ encode_utf8($text) } = $expected;
-	return;
-}
-
-sub expected_text
-{
-	my ($self, $text) = @_;
-	return $self->{plain}{ encode_utf8($text) } // lines_of($text);
-}
-
-# What the host says of users' notebooks, from its own tables.
-sub source_of
-{
-	my ($self, @users) = @_;
-	my $list = join(',', @users);
-	my $books = $self->rows(
-		"SELECT n.user_id, n.id, n.notebook_uuid AS uuid, n.visible_name AS name
-		FROM notebooks n WHERE n.user_id IN ($list) AND NOT n.deleted AND n.document_type <> 'folder' ORDER BY n.user_id, n.id");
-	my $pages = $self->rows(
-		"SELECT m.notebook_id, m.page_number AS number, p.page_uuid AS uuid, p.ocr_text AS text,
-			p.ocr_status = 'completed' AND p.ocr_text IS NOT NULL AS ready
-		FROM notebook_pages m JOIN pages p ON p.id = m.page_id JOIN notebooks n ON n.id = m.notebook_id
-		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY m.notebook_id, m.page_number");
-	my %by_id = map { $_->{id} => $_ } @$books;
-
-	my $highlights = $self->rows(
-		"SELECT h.id, h.notebook_id, n.author, upper(nullif(h.source_type, 'rm')) AS source_type, h.original_text, h.corrected_text, h.note, p.page_uuid AS page, coalesce(m.page_number, h.page_number) AS number
-		FROM highlights h JOIN notebooks n ON n.id = h.notebook_id LEFT JOIN pages p ON p.id = h.page_id
-		LEFT JOIN notebook_pages m ON m.page_id = p.id AND m.notebook_id = n.id
-		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY number, h.id");
-	my $todos = $self->rows(
-		"SELECT t.id, t.notebook_id, t.text, t.completed FROM todos t JOIN notebooks n ON n.id = t.notebook_id
-		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY t.id");
-
-	$_->{pages} = $_->{highlights} = $_->{todos} = undef foreach @$books;
-	push @{ $by_id{ $_->{notebook_id} }{pages} }, $_ foreach @$pages;
-	push @{ $by_id{ $_->{notebook_id} }{highlights} }, $_ foreach @$highlights;
-	push @{ $by_id{ $_->{notebook_id} }{todos} }, $_ foreach @$todos;
-	return $books;
-}
-
-# The toggles of a page of Notion against the pages of a notebook.
-sub page_problems
-{
-	my ($self, $book, $page, $newest_first, $failed) = @_;
-	my %toggles;
-	my @order;
-	my @problems;
-
-	foreach my $block (@{ $page->{blocks} })
-	{
-		next unless ($block->{href} // '') =~ m{/n/([^/]+)/p/([^/?]+)\?rm=[0-9a-f]{12}$};
-		if ($1 ne $book->{uuid})
-		{
-			push @problems, "a toggle with the marker of notebook $1";
-			next;
-		}
-		push @order, $2;
-		push @{ $toggles{$2} }, $block;
-	}
-	my @wanted = @{ $book->{pages} // [] };
-	@wanted = reverse @wanted if $newest_first;
-	foreach my $source (@wanted)
-	{
-		my $found = delete $toggles{ $source->{uuid} } // [];
-		my $what = "page $source->{number}";
-
-		next if !$source->{ready} && @$found <= 1;
-		next if $failed->{ $source->{uuid} } && @$found <= 1;
-		if (@$found != 1)
-		{
-			push @problems, "$what: " . scalar(@$found) . ' live toggles';
-			next;
-		}
-		push @problems, "$what: its title is \"$found->[0]{text}\""
-		  unless $found->[0]{title} =~ /\b$source->{number}$/;
-		my $text = $found->[0]{text};
-		my $expected = $self->expected_text($source->{text});
-		push @problems, "$what: text differs\n  source: " . _excerpt($expected, $text)
-		  . "\n  Notion: " . _excerpt($text, $expected)
-		  if $text ne $expected;
-	}
-	push @problems, "a live toggle of page $_, which is not there"
-	  foreach grep { !$self->{unread}{$_} } sort keys %toggles;
-
-	# A toggle is moved by writing its text anew: without one it stays.
-	if ($self->{unread})
-	{
-		@wanted = grep { $_->{ready} } @wanted;
-		my %ready = map { $_->{uuid} => 1 } @wanted;
-		@order = grep { $ready{$_} } @order;
-	}
-	my %there = map { $_ => 1 } @order;
-	my $is = join(' ', @order);
-	my $should = join(' ', grep { $there{$_} } map { $_->{uuid} } @wanted);
-	push @problems, "order is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
-	return @problems;
-}
-
-# The blocks a notebook's page should have, but for the texts of its pages:
-# [key, type, text, checked] in order.
-sub _wanted_blocks
-{
-	my ($book, $at) = @_;
-	my @blocks;
-	my @highlights = $at->{highlights} eq 'off' ? () : @{ $book->{highlights} // [] };
-	my @todos = $at->{todos} eq 'off' ? () : @{ $book->{todos} // [] };
-	my @pages = @{ $book->{pages} // [] };
-	my %of;
-	my %live = map { $_->{uuid} => 1 } @pages;
-
-	push @{ $of{ $live{ $_->{page} // '' } ? $_->{page} : '' } }, $_ foreach @highlights;
-	foreach my $page ($at->{newest_first} ? reverse @pages : @pages, { uuid => '' })
-	{
-		push @blocks, ["p/$page->{uuid}", 'toggle'] if $page->{ready};
-		push @blocks, map {
-			[ "h/$_->{id}", $at->{highlights},
-				join("\n", $_->{corrected_text} || $_->{original_text}, $_->{note} || (),
-					join(', ', $_->{number} ? "Page $_->{number}" : (), $_->{source_type} // (), $_->{author} // ()) || ()) ]
-		} @{ $of{ $page->{uuid} } // [] };
-	}
-	push @blocks, [ 't/', 'heading_2', 'To-dos' ] if @todos;
-	push @blocks, map { [ "t/$_->{id}", 'to_do', $_->{text}, $_->{completed} ? 1 : 0 ] } @todos;
-	return @blocks;
-}
-
-# All blocks of ours in a page of Notion: each that is wanted once, in order,
-# and notes with their texts.
-sub block_problems
-{
-	my ($self, $book, $page, $at, $failed) = @_;
-	my @wanted = _wanted_blocks($book, $at);
-	my %there;
-	my @order;
-	my @problems;
-
-	foreach my $block (@{ $page->{blocks} })
-	{
-		next unless ($block->{href} // '') =~ m{/n/\Q$book->{uuid}\E/([pht])/([^/?]*)\?rm=[0-9a-f]{12}$};
-		push @order, "$1/$2";
-		push @{ $there{"$1/$2"} }, $block;
-	}
-	foreach my $wanted (@wanted)
-	{
-		my ($key, $type, $text, $checked) = @$wanted;
-		my $found = delete $there{$key} // [];
-		my $block = $found->[0];
-
-		next if $failed->{ $key =~ s{.*/}{}r };
-		push @problems, "$key: " . scalar(@$found) . ' live blocks' if @$found != 1;
-		next unless $block && defined $text;
-		push @problems, "$key: is a $block->{type}" if $block->{type} ne $type;
-		push @problems, "$key: text differs\n  source: " . _excerpt($text, $block->{title})
-		  . "\n  Notion: " . _excerpt($block->{title}, $text)
-		  if $block->{title} ne $text;
-		push @problems, "$key: checked is wrong"
-		  if defined $checked && ($block->{checked} ? 1 : 0) != $checked;
-	}
-	push @problems, "a live block $_, which is not wanted"
-	  foreach grep { !m{^p/} } sort keys %there;
-	my %wanted = map { $_->[0] => 1 } @wanted;
-	my %seen = map { $_ => 1 } @order;
-	my $is = join(' ', grep { $wanted{$_} } @order);
-	my $should = join(' ', grep { $seen{$_} } map { $_->[0] } @wanted);
-	push @problems, "order of blocks is\n  $is\nnot\n  $should" if !@problems && $is ne $should;
-	return @problems;
-}
-
-# The place where two texts part.
-sub _excerpt
-{
-	my ($text, $other) = @_;
-	my $i = 0;
-
-	$i++ while $i < length($text) && $i < length($other) && substr($text, $i, 1) eq substr($other, $i, 1);
-	my $from = $i > 40 ? $i - 40 : 0;
-	my $part = substr($text, $from, 120);
-	$part =~ s/\n/\\n/g;
-	return "... $part ... (" . length($text) . ' characters)';
-}
-
-# All that is wrong at Notion for users.
-sub problems_of
-{
-	my ($self, @users) = @_;
-	my $list = join(',', @users);
-	my %wanted = map { $_ => 1 } @users;
-	my %failed = map { $_->{item_id} => 1 } @{
-		$self->rows("SELECT item_id FROM rmsync.sync_queue WHERE user_id IN ($list) AND status = 'failed'") };
-	my %pages;
-	my @problems;
-
-	push @{ $pages{ $_->{marker} } }, $_ foreach $self->pages(@users == 1 ? @users : ());
-	foreach my $book (@{ $self->source_of(@users) })
-	{
-		my $at = $self->{users}{ $book->{user_id} };
-		my $found = delete $pages{"$book->{user_id}:notebook:$book->{uuid}"} // [];
-		my $name = "user $book->{user_id}, notebook \"$book->{name}\"";
-
-		if (@$found != 1)
-		{
-			push @problems, "$name: " . scalar(@$found) . ' live pages';
-			next;
-		}
-		my $page = $found->[0];
-		push @problems, "$name: title is \"$page->{title}\"" if $page->{title} ne $book->{name};
-		push @problems, "$name: stands in $page->{parent}"
-		  if $at->{source} && $page->{parent} ne $at->{source};
-		my $n = 1;
-		foreach my $part (@{ $page->{parts} })
-		{
-			my $title = "$book->{name} (" . ++$n . ')';
-			push @problems, "$name: part $n is \"$part->{title}\"" if $part->{title} ne $title;
-			push @problems, "$name: part $n is empty" unless @{ $part->{blocks} };
-		}
-		push @problems, map { "$name: $_" }
-		  $self->page_problems($book, $page, $at->{newest_first}, \%failed);
-		push @problems, map { "$name: $_" }
-		  $self->block_problems($book, $page, $at, \%failed);
-	}
-	push @problems, "a live page with the marker $_, which is not in the source"
-	  foreach grep { /^(\d+):notebook:/ && $wanted{$1} } sort keys %pages;
-	return @problems;
-}
-
-# All that is wrong at Notion, in the ledger and in the stand-in itself for users
-# (all, if none is named).
-sub all_problems_of
-{
-	my ($self, @users) = @_;
-
-	@users = sort { $a <=> $b } keys %{ $self->{users} } unless @users;
-	my $list = join(',', @users);
-	return (
-		$self->problems_of(@users),
-		(map { "ledger: user $_->{user_id}, $_->{item_type} $_->{item_id}: $_->{status}" } @{
-			$self->rows("SELECT r.user_id, r.item_type, r.item_id, r.status FROM rmsync.sync_records r
-				WHERE r.user_id IN ($list) AND (r.status <> 'success' OR r.intent IS NOT NULL)
-				AND NOT EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.user_id = r.user_id AND q.item_id = r.item_id)
-				AND (r.intent IS NOT NULL OR NOT EXISTS (SELECT FROM pages p WHERE p.page_uuid = r.item_id
-					AND (p.ocr_status <> 'completed' OR p.ocr_text IS NULL)))") }),
-		(map { "the stand-in failed: $_" } @{ $self->{fake}->get('/_stats')->{bugs} }));
-}
-
-# Passes if Notion holds what the source says for the users named (all, if
-# none is), and the ledger knows it.
-sub equal
-{
-	my ($self, $name, @users) = @_;
-	my @problems = $self->all_problems_of(@users);
-
-	ok(!@problems, "$name: Notion equals the source");
-	diag(encode_utf8($_)) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
-	return !@problems;
-}
-
-# What an answer that never came, or said nothing, leaves unknown.
-my %silent = map { $_ => 1 } qw(close_before_read close reset hang late_close
-  commit_close commit_reset commit_hang commit_500 commit_503 commit_502_html
-  commit_504 reject_500 reject_503 reject_503_db reject_504 reject_502_html
-  truncated_json short_body empty_200);
-
-# Writes that must happen once.
-sub _adds
-{
-	my ($entry) = @_;
-	return $entry->{method} eq 'POST' && $entry->{path} =~ m{/v1/pages$}
-	  || $entry->{method} eq 'PATCH' && $entry->{path} =~ m{/children$};
-}
-
-# Passes if after every write whose outcome was unknown Notion was looked at
-# before the next such write of that user, or the block it went to was deleted.
-# For users with one notebook.
-sub no_blind_resend
-{
-	my ($self, $name, @arrivals) = @_;
-	my %open;
-	my %parent;
-	my %unknown;
-	my @problems;
-
-	foreach my $entry (@arrivals)
-	{
-		my $user = $entry->{user} // '?';
-		if (_adds($entry))
-		{
-			push @problems, "$entry->{method} $entry->{path} of $user after $open{$user}"
-			  if $open{$user};
-			delete $open{$user};
-			next unless $silent{ $entry->{fault} // '' };
-			$open{$user} = "$entry->{fault} of arrival $entry->{n}";
-			($parent{$user}) = $entry->{path} =~ m{^(.*)/children$};
-			$unknown{$user}++;
-		}
-		elsif ($entry->{method} eq 'GET' || $entry->{path} =~ m{/query$})
-		{
-			delete $open{$user} if ($entry->{status} // 0) == 200;
-		}
-		elsif ($entry->{method} eq 'DELETE' && $entry->{path} eq ($parent{$user} // ''))
-		{
-			delete $open{$user} if defined $entry->{status};
-		}
-	}
-	ok(!@problems, "$name: nothing was sent again before Notion was looked at");
-	diag($_) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
-	return scalar keys %unknown;
 }
 
 1;

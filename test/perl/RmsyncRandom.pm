@@ -23,7 +23,7 @@ package RmsyncRandom;
 use strict;
 use warnings;
 use utf8;
-use parent 'RmsyncNotion';
+use parent qw(RmsyncRandomUser RmsyncRandomJudge RmsyncNotion);
 
 use Encode qw(encode_utf8 decode_utf8);
 use IPC::Open2 qw(open2);
@@ -180,7 +180,7 @@ sub some_text
 {
 	my ($self) = @_;
 	my $n = $self->fresh;
-	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, nested => 20, long => 4, wide => 4, words => 6, empty => 1);
+	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, long => 4, wide => 4, words => 6, nested => 20, marked => 10, empty => 1);
 
 	return "text $n" if $kind eq 'line';
 	return '' if $kind eq 'empty';
@@ -188,6 +188,9 @@ sub some_text
 	  if $kind eq 'tasks';
 	return join("\n", map { "- line $_ of $n" } 1 .. 90 + $self->dice(80)) if $kind eq 'long';
 	return join(' ', map { "word$_" } $n .. $n + 350) if $kind eq 'wide';
+	return "- top $n\n  - below, **bold $n** and *not* `code $n`\n    - deeper $n\n  - [x] done $n\n- [link $n](https://example.org/$n)\n\n"
+	  . "> quoted $n\n\n## Sub **$n**\n\n```\ncode $n\n\n```\n\nlast of ~~$n~~"
+	  if $kind eq 'marked';
 	return $self->nested_text($n) if $kind eq 'nested';
 	return "text $n: " . join(' ', map { $self->one_of(qw(ampère Größe 日本 naïve 🎈 été Ω)) } 1 .. 5)
 	  if $kind eq 'words';
@@ -235,12 +238,14 @@ sub nested_edit
 	return (join("\n", @lines), join(', ', @told));
 }
 
-# The page has been written to, and its toggle may have been replaced.
+# The page has been written to, and its toggle may have been replaced; not if
+# "line" says that one line of it has changed.
 sub touch
 {
-	my ($self, $page, $text) = @_;
+	my ($self, $page, $text, $line) = @_;
 
 	$page->{touched}++;
+	$page->{lines}++ if $line;
 	return unless defined $text;
 	push @{ $page->{history} }, $page->{text} if defined $page->{text};
 	$page->{text} = $text;
@@ -300,7 +305,7 @@ my %host = (
 		return unless $page;
 		my $text = $page->{text};
 		$text =~ s/- \[ \]/- [x]/ or $text =~ s/- \[x\]/- [ ]/;
-		$self->touch($page, $text);
+		$self->touch($page, $text, 1);
 		return ("a box of page $page->{uuid} of $book->{name} is ticked", $self->page_text_sql($page));
 	} ],
 	line => [ 16, sub {
@@ -309,6 +314,13 @@ my %host = (
 		return unless $page;
 		my $n = $self->fresh;
 		my @lines = split /\n/, $page->{text}, -1;
+		if (my @marked = grep { $page->{text} =~ /^```/m && $lines[$_] =~ /\d/ } 0 .. $#lines)
+		{
+			my $at = $self->one_of(@marked);
+			$lines[$at] =~ s/\d+/$n/g;
+			$self->touch($page, join("\n", @lines), 1);
+			return ("line $at of page $page->{uuid} of $book->{name}: other numbers", $self->page_text_sql($page));
+		}
 		# A numbered list says other things when it does not begin with 1.
 		my ($end) = grep { $_ == @lines || $lines[$_] =~ /^\d/ } 0 .. @lines;
 		my $at = $self->dice($end < @lines ? $end - 1 : $end);
@@ -317,7 +329,7 @@ my %host = (
 		splice(@lines, $at, 0, '', "line $n", '') if $what eq 'insert';
 		splice(@lines, $at, 1) if $what eq 'remove';
 		$lines[$at] = $lines[$at] =~ /^- / ? "- item $n" : "another line $n" if $what eq 'change';
-		$self->touch($page, join("\n", @lines));
+		$self->touch($page, join("\n", @lines), 1);
 		return ("line $at of page $page->{uuid} of $book->{name}: $what", $self->page_text_sql($page));
 	} ],
 	nest => [ 12, sub {
@@ -561,222 +573,6 @@ sub host_step
 	return join('; ', @told) . ($undo ? ' - rolled back' : '');
 }
 
-# -------------------------------------------------- the user in front of Notion
-
-# A comment on every other toggle, now that nothing is under way: whether it is
-# there later shows whether the toggle was kept.
-sub add_comments
-{
-	my ($self) = @_;
-
-	$self->{comments} = [];
-	foreach my $user (@{ $self->{mine} })
-	{
-		my %book = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
-		foreach my $at ($self->pages($user))
-		{
-			my $book = $book{ $at->{marker} } or next;
-			my %page = map { $_->{uuid} => $_ } @{ $book->{pages} };
-			foreach my $toggle (@{ $at->{blocks} })
-			{
-				my ($uuid) = ($toggle->{href} // '') =~ m{/p/([^/?]+)\?rm=};
-				my $page = $page{ $uuid // '' } or next;
-				next if $self->{restored}{ $at->{id} } || $self->{restored}{ $toggle->{id} };
-				push @{ $self->{comments} },
-				  { id => $toggle->{id}, book => $book->{uuid}, lost => $book->{lost},
-					page => $uuid, touched => $page->{touched} };
-			}
-		}
-	}
-	$self->{kept}{made} += @{ $self->{comments} };
-	$self->notion(map { { cmd => 'comment', id => $_->{id}, text => 'a comment' } } @{ $self->{comments} })
-	  if @{ $self->{comments} };
-	return;
-}
-
-# A book that is at Notion: the model's, and the stand-in's page.
-sub book_there
-{
-	my ($self) = @_;
-	my $user = $self->one_of(@{ $self->{mine} });
-	my %of = map { ("$user:notebook:$_->{uuid}" => $_) } $self->live_books($user);
-	my $page = $self->one_of(grep { $of{ $_->{marker} } } $self->pages($user));
-
-	return $page ? ($of{ $page->{marker} }, $page) : ();
-}
-
-# A toggle of ours in it, and the model's page.
-sub toggle_there
-{
-	my ($self) = @_;
-	my ($book, $page) = $self->book_there;
-	my $n = $self->dice(1000);
-
-	return unless $book;
-	my %of = map { $_->{uuid} => $_ } @{ $book->{pages} };
-	my @toggles =
-	  grep { ($_->{href} // '') =~ m{/p/([^/?]+)\?rm=} && ($_->{page} = $of{$1}) } @{ $page->{blocks} };
-	return unless @toggles;
-	my $toggle = $toggles[ $n % @toggles ];
-	return ($book, $page, $toggle, $toggle->{page});
-}
-
-# A highlight or to-do of ours, of a type if one is named.
-sub note_there
-{
-	my ($self, $type) = @_;
-	my ($book, $page) = $self->book_there;
-	my $n = $self->dice(1000);
-
-	return unless $book;
-	my @notes = grep { ($_->{href} // '') =~ m{/[ht]/[^/?]+\?rm=} && (!$type || $_->{type} eq $type) } @{ $page->{blocks} };
-	return unless @notes;
-	return ($book, $notes[ $n % @notes ]);
-}
-
-my %user = (
-	trash_page => [ 2, sub {
-		my ($self) = @_;
-		my ($book, $page) = $self->book_there;
-		return unless $book;
-		$self->notion({ cmd => 'trash', id => $page->{id} });
-		$book->{dirty} = 1;
-		$book->{lost}++;
-		push @{ $self->{trashed} }, $page->{id};
-		return "trashes the page of $book->{name}";
-	} ],
-	trash_toggle => [ 5, sub {
-		my ($self) = @_;
-		my ($book, undef, $toggle, $page) = $self->toggle_there;
-		return unless $book;
-		$self->notion({ cmd => 'trash', id => $toggle->{id} });
-		$book->{dirty} = 1;
-		$page->{touched}++;
-		push @{ $self->{trashed} }, $toggle->{id};
-		return "trashes the toggle of page $page->{uuid} of $book->{name}";
-	} ],
-	restore => [ 4, sub {
-		my ($self) = @_;
-		my $id = shift @{ $self->{trashed} };
-		return unless defined $id;
-		$self->notion({ cmd => 'restore', id => $id });
-		$self->{restored}{$id} = 1;
-		return "restores $id";
-	} ],
-	edit_title => [ 3, sub {
-		my ($self) = @_;
-		my ($book, undef, $toggle, $page) = $self->toggle_there;
-		return unless $book;
-		my $keep = $self->chance(60);
-		$self->notion({ cmd => 'edit_text', id => $toggle->{id}, text => 'a title of mine',
-				keep_link => $keep ? JSON::PP::true : JSON::PP::false });
-		$book->{dirty} = 1;
-		return "writes another title for page $page->{uuid} of $book->{name}" . ($keep ? '' : ', without the link');
-	} ],
-	edit_text => [ 3, sub {
-		my ($self) = @_;
-		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^text \d+$/ });
-		return unless $book;
-		my ($id) = @{ $self->notion({ cmd => 'find', text => $page->{text}, user => "user$book->{user}" })->{ids} };
-		return unless $id;
-		$self->notion({ cmd => 'edit_text', id => $id, text => 'words of mine' });
-		$book->{dirty} = 1;
-		return "edits the text of page $page->{uuid} of $book->{name}";
-	} ],
-	own_rule => [ 5, sub {
-		my ($self) = @_;
-		my ($book, undef, $toggle, $page) = $self->toggle_there;
-		return unless $book;
-		my $where = $self->one_of('start', 'end');
-		$self->notion({ cmd => 'user_block', parent => $toggle->{id}, block => { divider => {} }, position => $where });
-		return "draws a line in page $page->{uuid} of $book->{name}";
-	} ],
-	own_below => [ 5, sub {
-		my ($self) = @_;
-		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^- nest/ });
-		return unless $book;
-		my ($text) = $self->one_of(split /\n/, $page->{text}) =~ /- (.*)/;
-		my ($id) = @{ $self->notion({ cmd => 'find', text => $text, user => "user$book->{user}" })->{ids} };
-		return unless $id;
-		eval { $self->notion({ cmd => 'user_block', parent => $id, block => { divider => {} }, position => $self->one_of('start', 'end') }) }
-		  or return;
-		return "draws a line below \"$text\" of $book->{name}";
-	} ],
-	tick_line => [ 4, sub {
-		my ($self) = @_;
-		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /- \[/ });
-		return unless $book;
-		my ($text) = $page->{text} =~ /^- \[.\] (.*)/m or return;
-		my ($id) = @{ $self->notion({ cmd => 'find', text => $text, user => "user$book->{user}" })->{ids} };
-		return unless $id;
-		eval { $self->notion({ cmd => 'check', id => $id, checked => $self->chance(50) ? JSON::PP::true : JSON::PP::false }) } or return;
-		$book->{dirty} = 1;
-		return "ticks \"$text\" of $book->{name}";
-	} ],
-	own_block => [ 6, sub {
-		my ($self) = @_;
-		my ($book, $page) = $self->book_there;
-		my $where = $self->dice(3);
-		return unless $book;
-		my $text = 'own block ' . $self->fresh . '.';
-		my $at = $where == 0 || !@{ $page->{own} } ? 'start' : $where == 1 ? 'end'
-		  : { after => $page->{own}[ $#{ $page->{own} } / 2 ]{id} };
-		$self->notion({ cmd => 'user_block', parent => $page->{id}, text => $text, position => $at });
-		push @{ $self->{own} }, { text => $text, on => $page->{id}, book => $book->{uuid}, lost => $book->{lost} };
-		return "adds \"$text\" to $book->{name}";
-	} ],
-	trash_note => [ 3, sub {
-		my ($self) = @_;
-		my ($book, $note) = $self->note_there;
-		return unless $book;
-		$self->notion({ cmd => 'trash', id => $note->{id} });
-		$book->{dirty} = 1;
-		push @{ $self->{trashed} }, $note->{id};
-		return "trashes \"$note->{title}\" of $book->{name}";
-	} ],
-	tick_note => [ 3, sub {
-		my ($self) = @_;
-		my ($book, $note) = $self->note_there('to_do');
-		return unless $book;
-		$self->notion({ cmd => 'check', id => $note->{id},
-				checked => $note->{checked} ? JSON::PP::false : JSON::PP::true });
-		$book->{dirty} = 1 unless $self->{two_way}{ $book->{user} };
-		return "ticks or unticks \"$note->{title}\" of $book->{name}";
-	} ],
-	rename_column => [ 1.5, sub {
-		my ($self) = @_;
-		my $user = $self->one_of(@{ $self->{mine} });
-		my $column = $self->one_of(sort keys %{ $self->{columns}{$user} });
-		return unless defined $column;
-		my $name = "My column " . $self->fresh;
-		delete $self->{columns}{$user}{$column};
-		$self->{columns}{$user}{$name} = 1;
-		$self->notion({ cmd => 'rename_column', data_source => $self->{users}{$user}{source}, column => $column, name => $name });
-		return "renames column $column of user $user";
-	} ],
-	delete_column => [ 1, sub {
-		my ($self) = @_;
-		my $user = $self->one_of(@{ $self->{mine} });
-		my $column = $self->one_of('rmirror ID', grep { $_ ne 'Name' } sort keys %{ $self->{columns}{$user} });
-		eval { $self->notion({ cmd => 'delete_column', data_source => $self->{users}{$user}{source}, column => $column }) }
-		  or return;
-		delete $self->{columns}{$user}{$column};
-		if ($column eq 'rmirror ID')
-		{
-			$_->{dirty} = 1 foreach grep { $_->{user} == $user } @{ $self->{books} };
-		}
-		return "deletes column $column of user $user";
-	} ]);
-
-sub user_step
-{
-	my ($self) = @_;
-	my $what = $self->weighted(map { $_ => $user{$_}[0] } keys %user);
-	my $told = $user{$what}[1]->($self);
-
-	return defined $told ? "in Notion, a user $told" : 'nothing';
-}
-
 # ------------------------------------------------------------------ trouble
 
 my @silent = qw(close_before_read close reset hang commit_close commit_reset commit_hang commit_500 commit_503
@@ -906,15 +702,16 @@ sub owner_step
 	my ($self) = @_;
 	my $user = $self->one_of(@{ $self->{mine} });
 
+	my $target = $self->one_of($self->targets_of($user));
 	if ($self->chance(70))
 	{
-		$self->sql("SELECT rmsync_trigger('notion', user_id => $user)");
-		return "user $user asks for a synchronization";
+		$self->sql("SELECT rmsync_trigger('$target', user_id => $user)");
+		return "user $user asks for a synchronization of $target";
 	}
-	my $on = $self->{off}{$user};
-	$self->sql('SELECT rmsync_' . ($on ? 'enable' : 'disable') . "($user, 'notion')");
-	$self->{off}{$user} = !$on;
-	return "user $user switches the connection " . ($on ? 'on' : 'off');
+	my $on = delete $self->{off}{"$user, '$target'"};
+	$self->sql('SELECT rmsync_' . ($on ? 'enable' : 'disable') . "($user, '$target')");
+	$self->{off}{"$user, '$target'"} = 1 unless $on;
+	return "user $user switches $target " . ($on ? 'on' : 'off');
 }
 
 # Lets the workers do something: some more requests, or there is nothing to do.
@@ -926,193 +723,6 @@ sub work_step
 
 	usleep(10_000) while time < $until && $self->arrived < $want;
 	return;
-}
-
-# ----------------------------------------------------------------- the judge
-
-# Waits until all was looked for that may come late.
-sub not_looked
-{
-	my ($self, $list) = @_;
-	my $until = time + 60;
-
-	while (1)
-	{
-		my $open = $self->sql("SELECT count(*) FROM rmsync.sync_records r JOIN rmsync.integration_configs c ON c.id = r.lane_id
-			WHERE r.user_id IN ($list) AND r.look_at IS NOT NULL AND c.state = 'active'");
-		$self->sql("CALL rmsync_wait('1 minute', $_)") foreach split /,/, $list;
-		return if !$open;
-		return "$open looks are left after a minute" if time > $until;
-		usleep(50_000);
-	}
-}
-
-# Waits until nothing can make progress by itself.
-sub quiet
-{
-	my ($self) = @_;
-	my @open;
-
-	foreach my $user (@{ $self->{mine} })
-	{
-		push @open, "user $user: work is left after 3 minutes"
-		  unless $self->sql("CALL rmsync_wait('3 minutes', $user)") eq 't';
-	}
-	my $list = join(',', @{ $self->{mine} });
-	push @open, $self->not_looked($list);
-	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
-	  @{ $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)") };
-	push @open, map { "user $_->{user_id}: $_->{state}, $_->{state_reason}" }
-	  @{ $self->rows("SELECT * FROM rmsync.integration_configs WHERE user_id IN ($list) AND state <> 'active'") };
-	return @open;
-}
-
-# What a user took out of the trash after it was replaced, or after its item was
-# deleted, is the user's: back with it, also what came along with its page.
-sub undo_restores
-{
-	my ($self) = @_;
-	my $list = join(',', @{ $self->{mine} });
-	my %known = map { $_->{external_id} => 1 } @{
-		$self->rows("SELECT external_id FROM rmsync.sync_records WHERE user_id IN ($list) AND external_id IS NOT NULL") };
-	my @stray = grep { !$known{$_} } sort keys %{ $self->{restored} };
-
-	foreach my $page (grep { $self->{restored}{ $_->{id} } && $known{ $_->{id} } } map { $self->pages($_) } @{ $self->{mine} })
-	{
-		push @stray, map { $_->{id} }
-		  grep { !$known{ $_->{id} } && ($_->{href} // '') =~ m{/[pht]/[^/?]+\?rm=} } @{ $page->{blocks} };
-	}
-	$self->notion({ cmd => 'trash', id => $_ }) foreach @stray;
-	return;
-}
-
-# Comments on toggles nobody had a reason to replace, and blocks of the user's.
-sub losses
-{
-	my ($self, $forced) = @_;
-	my %books = map { $_->{uuid} => $_ } @{ $self->{books} };
-	# all blocks: a page has no marker while a user's deletion of the column is new
-	my %there = map { $_->{id} => 1 } map { @{ $self->fake->get("/_dump?user=user$_")->{blocks} } } @{ $self->{mine} };
-	my @lost;
-
-	foreach my $comment (@{ $self->{comments} })
-	{
-		my $book = $books{ $comment->{book} };
-		my $page = first { $_->{uuid} eq $comment->{page} } @{ $book->{pages} };
-		next
-		  if !$page
-		  || $book->{deleted}
-		  || $book->{gone}
-		  || $book->{lost} != $comment->{lost}
-		  || $page->{touched} != $comment->{touched}
-		  || $book->{dirty} && $forced;
-		$self->{kept}{comments}++;
-		push @lost, "a comment on page $page->{uuid} of $book->{name}, which was not touched, is lost"
-		  unless $there{ $comment->{id} };
-	}
-	foreach my $block (@{ $self->{own} })
-	{
-		my $book = $books{ $block->{book} };
-		next if $book->{deleted} || $book->{gone} || $book->{lost} != $block->{lost} || $self->{restored}{ $block->{on} };
-		$self->{kept}{blocks}++;
-		push @lost, "\"$block->{text}\" in $book->{name} is lost"
-		  unless @{ $self->notion({ cmd => 'find', text => $block->{text} })->{ids} };
-	}
-	return @lost;
-}
-
-# Boxes are ticked as in the source.
-sub wrong_boxes
-{
-	my ($self, $user) = @_;
-	my %text = map { $_->{uuid} => $_ } map { @{ $_->{pages} } } $self->live_books($user);
-	my $dump = $self->fake->get("/_dump?user=user$user");
-	my %block = map { $_->{id} => $_ } @{ $dump->{blocks} };
-	my @wrong;
-
-	foreach my $toggle (grep { ($_->{href} // '') =~ m{/p/[^/?]+\?rm=} } @{ $dump->{blocks} })
-	{
-		my ($uuid) = $toggle->{href} =~ m{/p/([^/?]+)\?rm=};
-		my $page = $text{$uuid} or next;
-		next if $page->{blank} || !defined $page->{text};
-		my $is = '';
-		my @open = @{ $toggle->{children} };
-		while (my $block = $block{ shift @open // '' })
-		{
-			$is .= $block->{content}{checked} ? 'x' : ' ' if $block->{type} eq 'to_do';
-			unshift @open, @{ $block->{children} };
-		}
-		my $should = join('', $page->{text} =~ /^- \[([ x])\]/mg);
-		push @wrong, "page $uuid: boxes are \"$is\", not \"$should\"" if $is ne $should;
-	}
-	return @wrong;
-}
-
-# The host's tables must hold what the test believes it wrote.
-sub beliefs
-{
-	my ($self) = @_;
-	my @wrong;
-
-	foreach my $book (map { @{ $self->source_of($_) } } @{ $self->{mine} })
-	{
-		my $mine = first { $_->{uuid} eq $book->{uuid} } $self->live_books;
-		my $is = join(' ', map { "$_->{uuid} " . ($_->{ready} ? $_->{text} : '-') } @{ $book->{pages} });
-		my $should = join(' ', map { "$_->{uuid} " . ($_->{blank} ? '-' : $_->{text} // '-') } @{ $mine->{pages} });
-		push @wrong, "the test is wrong about $book->{name}: it holds $is, not $should"
-		  if $is ne $should || $book->{name} ne $mine->{name};
-	}
-	return @wrong;
-}
-
-sub dirty
-{
-	my ($self) = @_;
-	return grep { $_->{dirty} } @{ $self->{books} };
-}
-
-# What is wrong in notebooks that must be right by themselves; what users have
-# done to our objects in the others is made good from now on.
-sub judge
-{
-	my ($self) = @_;
-	my @mine = @{ $self->{mine} };
-	my @dirty = $self->dirty;
-	my @problems = ($self->quiet, $self->beliefs);
-
-	return map { "not quiet: $_" } @problems if @problems;
-
-	# a trigger reads ticks back, if that is wanted
-	$self->sql("SELECT rmsync_trigger('notion', user_id => $_)") foreach grep { $self->{two_way}{$_} } @mine;
-	@problems = $self->quiet;
-	return map { "not quiet after reading ticks: $_" } @problems if @problems;
-	$self->undo_restores;
-	$self->{unread} = { map { $_->{uuid} => 1 } grep { $_->{blank} || !defined $_->{text} }
-		  map { @{ $_->{pages} } } $self->live_books };
-	@problems = $self->losses;
-	foreach my $problem (map { $self->problems_of($_) } @mine)
-	{
-		push @problems, $problem
-		  unless grep { $problem =~ /notebook "\Q$_->{name}\E"|:notebook:$_->{uuid}/ } @dirty;
-	}
-	return map { "before the trigger: $_" } @problems if @problems;
-	foreach my $user (@mine)
-	{
-		my $list = join(',', map { "'$_->{uuid}'" } grep { $_->{user} == $user } @dirty) or next;
-		$self->sql("SELECT rmsync_trigger('notion', notebook_uuids => ARRAY[$list], user_id => $user, force => true)");
-	}
-	return;
-}
-
-# ... and what is wrong when that has been done.
-sub judge_all
-{
-	my ($self) = @_;
-	my @problems = $self->quiet;
-
-	return map { "not quiet after the trigger: $_" } @problems if @problems;
-	$self->undo_restores;
-	return ((map { $self->all_problems_of($_), $self->wrong_boxes($_) } @{ $self->{mine} }), $self->losses(1));
 }
 
 # ------------------------------------------------------------------ lives
@@ -1128,9 +738,11 @@ sub begin
 		mine => \@mine,
 		dice => ($seed * 2654435761 + 12345) % 2**31,
 		log => [],
+		# what users did is made good at the end, all of it
+		strict => 1,
 		(map { $_ => [] } qw(books own comments trashed early)),
-		(map { $_ => {} } qw(restored off columns two_way)),
-		kept => { comments => 0, blocks => 0, made => 0 } },
+		(map { $_ => {} } qw(restored off columns two_way stop rows lost_pages dirty_rows)),
+		kept => { comments => 0, blocks => 0, made => 0, lines => 0 } },
 	  ref $self;
 
 	$life->dice(1) foreach 1 .. 5;
@@ -1145,18 +757,43 @@ sub begin
 		my $book = $life->make_book($user);
 		$life->sql(join(";\n", 'BEGIN', $life->book_sql($book, 3 + $life->dice(6)), 'COMMIT'));
 	}
-	foreach my $user (@mine)
-	{
-		my %config = (
-			highlights => $life->one_of(qw(callout callout quote off)),
-			todos => $life->chance(70) ? 'blocks' : 'off');
-		$config{page_order} = 'newest_first' if $life->chance(25);
-		$config{split_pages} = 3 if $seed % 3 == 1;
-		$life->{two_way}{$user} = $config{two_way} = JSON::PP::true
-		  if $config{todos} eq 'blocks' && $life->chance(60);
-		$life->connect($user, %config);
-	}
+	$life->settle_in($_) foreach @mine;
 	return $life;
+}
+
+# How a user wants to have it, by chance.
+sub settle_in
+{
+	my ($self, $user) = @_;
+	my %config = (
+		highlights => $self->one_of(qw(callout callout quote off)),
+		todos => $self->chance(70) ? 'blocks' : 'off');
+
+	$config{page_order} = 'newest_first' if $self->chance(25);
+	$config{page_title} = $self->one_of('{title}', '📄 {title}', '{n}. {title}', 'A page') if $self->chance(40);
+	$config{layout} = 'compact' if $self->chance(15);
+	$config{lost_page} = 'stop' if $self->chance(30);
+	$config{split_pages} = 3 if $self->{seed} % 3 == 1;
+	$config{two_way} = JSON::PP::true if $config{todos} eq 'blocks' && $self->chance(60);
+	$self->{two_way}{"$user, notion"} = 1 if $config{two_way};
+	$self->{stop}{$user} = 1 if ($config{lost_page} // '') eq 'stop';
+	$self->connect($user, %config);
+	push @{ $self->{log} }, "     user $user: " . join(', ', map { "$_ $config{$_}" } sort keys %config);
+	return unless $self->chance(40);
+
+	my $two_way = $self->chance(50);
+	$self->add_todo_database($user);
+	$self->connect_todos($user, $two_way ? (two_way => JSON::PP::true) : ());
+	$self->{two_way}{"$user, notion-todos"} = 1 if $two_way;
+	$self->{rows}{$user} = 1;
+	push @{ $self->{log} }, "     user $user: to-dos are rows" . ($two_way ? ', two_way' : '');
+	return;
+}
+
+sub targets_of
+{
+	my ($self, $user) = @_;
+	return ('notion', $self->{rows}{$user} ? 'notion-todos' : ());
 }
 
 sub step
@@ -1180,9 +817,13 @@ sub judged
 	push @problems, eval { $self->judge_all } unless @problems;
 	push @problems, "the test itself: $@" if $@;
 	my @log = map { encode_utf8($_) } @{ $self->{log} };
-	$self->{shared}{kept}{$_} += $self->{kept}{$_} foreach qw(comments blocks);
-	note("seed $self->{seed}: ", scalar(map { $self->arrivals(user => "user$_") } @{ $self->{mine} }),
-		" requests, $self->{kept}{comments} of $self->{kept}{made} comments were to be kept, $self->{kept}{blocks} blocks");
+	my @arrivals = map { $self->arrivals(user => "user$_", brief => 1) } @{ $self->{mine} };
+	my ($unknown, @blind) = $self->blind_resends(@arrivals);
+	push @problems, map { "sent again without a look: $_" } @blind;
+	$self->{kept}{unknown} = $unknown;
+	$self->{shared}{kept}{$_} += $self->{kept}{$_} foreach qw(comments blocks lines unknown);
+	note("seed $self->{seed}: ", scalar(@arrivals), " requests, $unknown of them unknown, $self->{kept}{comments} of $self->{kept}{made} comments were to be kept",
+		" ($self->{kept}{lines} next to a line that changed), $self->{kept}{blocks} blocks");
 	note($_) foreach @log;
 	ok(!@problems, "seed $self->{seed}, $steps steps: Notion equals the source");
 	if (@problems)
@@ -1194,20 +835,21 @@ sub judged
 	return !@problems;
 }
 
-# How many comments and blocks of users were seen where they had to be, the
-# smaller number of the two.
+# How many comments, comments next to a line that changed and blocks of users were
+# seen where they had to be, and how many answers were lost: the smallest of them.
 sub kept
 {
 	my ($self) = @_;
 	my $kept = $self->{shared}{kept} // {};
-	return min($kept->{comments} // 0, $kept->{blocks} // 0);
+	return min(map { $kept->{$_} // 0 } qw(comments blocks lines unknown));
 }
 
 sub switch_on
 {
 	my ($self) = @_;
 
-	$self->sql("SELECT rmsync_enable($_, 'notion')") foreach grep { delete $self->{off}{$_} } @{ $self->{mine} };
+	$self->sql("SELECT rmsync_enable($_)") foreach sort keys %{ $self->{off} };
+	$self->{off} = {};
 	return;
 }
 

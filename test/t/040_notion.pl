@@ -74,6 +74,26 @@ like(($t->blocks_of($small))[0]{href}, qr{^https://rmirror\.io/n/\Q$small->{uuid
 	'toggles carry the marker');
 
 my $new;
+# When: Synced At is the time of the last write, Last Modified that of the host.
+sub hours_ago
+{
+	my ($column) = @_;
+	my $value = $t->page_of($small)->{properties}{$column} // '1970-01-01';
+	return $t->sql("SELECT round(extract(epoch FROM now() - '$value'::timestamptz) / 3600)");
+}
+is(hours_ago('Synced At'), 0, 'Synced At is now');
+$t->sql("UPDATE notebooks SET updated_at = (now() AT TIME ZONE 'UTC') - interval '3 days' WHERE id = $small->{id}");
+my $synced = $t->page_of($small)->{properties}{'Synced At'};
+scenario('renamed, with a date', 1,
+	sub { $t->sql("UPDATE notebooks SET visible_name = 'Diary.', updated_at = (now() AT TIME ZONE 'UTC') - interval '3 days' WHERE id = $small->{id}") }, 2);
+is(hours_ago('Last Modified'), 72, 'Last Modified is the date of the host');
+cmp_ok($t->page_of($small)->{properties}{'Synced At'}, 'gt', $synced, 'Synced At has gone on');
+$synced = $t->page_of($small)->{properties}{'Synced At'};
+scenario('renamed, once more', 1,
+	sub { $t->sql("UPDATE notebooks SET visible_name = 'Diary', updated_at = (now() AT TIME ZONE 'UTC') - interval '1 day' WHERE id = $small->{id}") }, 2);
+is(hours_ago('Last Modified'), 24, 'Last Modified follows');
+cmp_ok($t->page_of($small)->{properties}{'Synced At'}, 'gt', $synced, 'and Synced At');
+
 scenario('a page is added', 2, sub { $new = $t->sql("SELECT test.add_page($small->{id}, 7, 'entry 7')") }, 2);
 push @s, $new;
 is($t->page_of($small)->{properties}{Pages}, 7, 'the number of pages follows');
@@ -150,6 +170,23 @@ scenario(
 			INSERT INTO notebook_pages (notebook_id, page_id, page_number) VALUES ($small->{id}, $s[1], 77); COMMIT");
 	},
 	2);
+
+# Edits made while Notion is slow to append, and to change in place, are not lost.
+foreach my $case ([ 'append', 'PATCH', '/children$', "slow words\n\n> all others" ], [ 'change', 'PATCH', '^/v1/blocks/[^/]+$', "slower words\n\n> all others" ])
+{
+	my ($name, $method, $path, $text) = @$case;
+	my $before = $t->arrived;
+
+	$t->notion({ fault => 'slow:1', times => 1, match => { user => 'user2', method => $method, path => $path } });
+	$t->edit_page($s[0], $text);
+	wait_until(sub { scalar grep { $_->{method} eq $method && $_->{path} =~ /$path/ } $t->arrivals(since => $before, user => 'user2') },
+		"a slow $name is under way");
+	$t->edit_page($s[0], "$text, edited meanwhile");
+	$t->settled("a slow $name");
+	$t->equal("edited while a $name is slow", 2);
+	like((grep { $_->{text} =~ /^slow/ } $t->blocks_of($small))[0]{text}, qr/edited meanwhile$/, "a slow $name: what was written last is there");
+	$t->notion({ cmd => 'clear' });
+}
 
 # Notebooks go.
 scenario('a notebook is deleted softly', undef, sub { $t->sql("UPDATE notebooks SET deleted = true WHERE id = $other->{id}") }, 2);

@@ -93,7 +93,9 @@ $t->settled('two impossible pages', user => 3);
 is($t->sql("SELECT string_agg(p.id::text, ' ' ORDER BY p.id) FROM rmsync.sync_queue q JOIN pages p ON p.page_uuid = q.item_id WHERE q.user_id = 3 AND q.status = 'failed'"),
 	"$bad->{pages}[1] $bad->{pages}[3]", 'two pages have failed, alone');
 is($t->sql("SELECT count(*) FROM rmsync.sync_queue WHERE user_id = 3 AND error_message ~ 'more than|nested|deep'"), '2', 'and say why');
+$t->expect_failed(map { "aaaaaaaa-0000-4000-8000-00000300000$_" } 2, 4);
 $t->equal('two impossible pages', 3);
+$t->expect_failed();
 is($t->page_of($bad)->{properties}{Status}, 'Error', 'the notebook shows it');
 $t->edit_page($bad->{pages}[1], 'now small');
 $t->edit_page($bad->{pages}[3], 'now flat');

@@ -14,91 +14,6 @@ use Test::More;
 my $t = RmsyncNotion->new(
 	fake => [ '--rate', 0 ],
 	conf => { 'rmsync.http_timeout' => '2s' });
-my %database;
-
-# A database of to-dos for a user; options are those of create_database.
-sub add_database
-{
-	my ($user, %opt) = @_;
-	$database{$user} = $t->notion({ cmd => 'create_database', user => "user$user", preset => 'todos', %opt });
-	return;
-}
-
-sub connect_todos
-{
-	my ($user, %config) = @_;
-	my $json = encode_json({ api_token => $t->{users}{$user}{token}, database_id => $database{$user}{id}, %config });
-	$t->sql("SELECT rmsync_connect($user, 'notion-todos', '$json')");
-	return;
-}
-
-# Rows of a user by the to-do's id.
-sub rows_of
-{
-	my ($user) = @_;
-	my %rows;
-
-	foreach my $page ($t->pages($user))
-	{
-		push @{ $rows{$1} }, $page if $page->{marker} =~ /^$user:todo:(\d+)$/;
-	}
-	return %rows;
-}
-
-# Passes if a user's database holds the to-dos as the host's tables have them;
-# with "links", each linked to the toggle of its page.
-sub rows_equal
-{
-	my ($name, $user, %opt) = @_;
-	my %rows = rows_of($user);
-	my %toggles;
-	my @problems;
-	my $todos = $t->rows("SELECT t.id, t.text, t.completed, n.visible_name AS notebook, n.notebook_uuid AS uuid,
-			coalesce(m.page_number, t.page_number) AS page, p.page_uuid, t.date_extracted::date::text AS written, t.confidence
-		FROM todos t JOIN notebooks n ON n.id = t.notebook_id LEFT JOIN pages p ON p.id = t.page_id
-		LEFT JOIN notebook_pages m ON m.page_id = p.id WHERE t.user_id = $user AND NOT n.deleted");
-
-	foreach my $page ($t->pages($user))
-	{
-		foreach my $block (@{ $page->{blocks} })
-		{
-			my ($uuid) = ($block->{href} // '') =~ m{/p/([^/?]+)\?} or next;
-			$toggles{$uuid} = 'https://www.notion.so/' . ("$page->{id}#$block->{id}" =~ tr/-//dr);
-		}
-	}
-	foreach my $todo (@$todos)
-	{
-		my $found = delete $rows{ $todo->{id} } // [];
-		push @problems, "to-do $todo->{id}: " . scalar(@$found) . ' rows' if @$found != 1;
-		my $row = $found->[0] // next;
-		my $properties = $row->{properties};
-		my %wanted = (
-			Completed => $todo->{completed} ? 1 : 0,
-			Notebook => $todo->{notebook},
-			'Notebook UUID' => $todo->{uuid},
-			Page => $todo->{page},
-			'Date Written' => $todo->{written},
-			Confidence => $todo->{confidence});
-		$wanted{'Link to Source'} = $toggles{ $todo->{page_uuid} // '' } if $opt{links};
-		push @problems, "to-do $todo->{id}: title is \"$row->{title}\"" if $row->{title} ne $todo->{text};
-		foreach my $column (sort keys %wanted)
-		{
-			my $is = $properties->{$column};
-			$is = $is ? 1 : 0 if $column eq 'Completed';
-			push @problems, "to-do $todo->{id}: $column is " . ($is // 'empty') . ', not ' . ($wanted{$column} // 'empty')
-			  if ($is // '') ne ($wanted{$column} // '');
-		}
-		my $done = $properties->{Workflow} // $properties->{Status} // '';
-		push @problems, "to-do $todo->{id}: is $done" if ($done eq 'Done') != ($todo->{completed} ? 1 : 0);
-	}
-	push @problems, "a row of to-do $_, which is not there" foreach sort keys %rows;
-	push @problems, map { "the stand-in failed: $_" } @{ $t->fake->get('/_stats')->{bugs} };
-	push @problems, 'the ledger lacks a success'
-	  if $t->sql("SELECT count(*) FROM rmsync.sync_records WHERE user_id = $user AND (status <> 'success' OR intent IS NOT NULL)");
-	ok(!@problems, "$name: the rows equal the source");
-	diag($_) foreach @problems[ 0 .. ($#problems > 9 ? 9 : $#problems) ];
-	return;
-}
 
 # Does something and judges the end of it.
 sub scenario
@@ -109,20 +24,20 @@ sub scenario
 	$what->();
 	$t->settled($name);
 	$t->at_most($limit, $since, $name) if defined $limit;
-	return rows_equal($name, $user, %opt);
+	return $t->rows_equal($name, $user, %opt);
 }
 
 # --------------------------------------------------------- fifty to-dos
 
 $t->add_user(1);
-add_database(1);
+$t->add_todo_database(1);
 my $book = $t->add_notebook(1, 'Journal', [ map { "page $_" } 1 .. 3 ]);
 my @pages = @{ $book->{pages} };
 $t->sql("SELECT test.add_todo($pages[0], 'to-do ' || i) FROM generate_series(1, 48) i;
 	SELECT test.add_todo($pages[1], 'the same'), test.add_todo($pages[1], 'the same')");
 
 # What would be sent?  Nothing is written.
-my $json = encode_json({ api_token => 'ntn_user1', database_id => $database{1}{id} });
+my $json = encode_json({ api_token => 'ntn_user1', database_id => $t->{users}{1}{todo_database} });
 $t->sql("BEGIN; SELECT rmsync_connect(1, 'notion-todos', '$json'); SELECT rmsync_disable(1, 'notion-todos'); COMMIT");
 is($t->sql("SELECT string_agg(method || ' ' || split_part(url, '/', 5), ', ' ORDER BY step) FROM rmsync_preview('notion-todos', 1, max_items => 1)"),
 	'GET databases, GET data_sources, PATCH data_sources, POST data_sources, POST pages', 'a preview shows the requests');
@@ -130,7 +45,7 @@ is($t->arrived, 0, 'and sends none');
 $t->sql("SELECT rmsync_enable(1, 'notion-todos')");
 
 scenario('fifty to-dos', 1, undef, sub { });
-my %first = rows_of(1);
+my %first = %{ $t->todo_rows(1) };
 is(scalar(grep { $_->[0]{title} eq 'the same' } values %first), 2, 'two that say the same are two');
 is_deeply((values %first)[0][0]{properties}{Tags}, ['remarkable'], 'they are tagged');
 is($t->sql("SELECT sum(requests) <= 104 FROM (SELECT max(requests) AS requests FROM rmsync.sync_log
@@ -143,21 +58,21 @@ scenario('one is added', 1, 2, sub { $t->sql("SELECT test.add_todo($pages[2], 'o
 scenario('a touch without a change', 1, 0, sub { $t->sql('UPDATE todos SET updated_at = now()') });
 $t->sql("DELETE FROM todos WHERE user_id = 1 AND text ~ '^to-do [1-4]?[0-9]\$' AND id % 4 <> 0");
 $t->settled('most are deleted');
-rows_equal('most are deleted', 1);
+$t->rows_equal('most are deleted', 1);
 
 # ------------------------------------------------------ link to the source
 
 scenario('the notebooks come, too', 1, undef, sub { $t->connect(1) }, links => 1);
 $t->equal('the notebooks come, too', 1);
-my $linked = (grep { $_->[0]{title} eq 'the same' } values %{ { rows_of(1) } })[0][0]{properties}{'Link to Source'};
+my $linked = (grep { $_->[0]{title} eq 'the same' } values %{ $t->todo_rows(1) })[0][0]{properties}{'Link to Source'};
 like($linked, qr{^https://www\.notion\.so/[0-9a-f]{32}#[0-9a-f]{32}$}, 'rows link to their source');
 my ($toggle) = $t->blocks_of($book);
 scenario('a page is edited', 1, undef, sub { $t->edit_page($pages[1], 'page 2, edited') }, links => 1);
-is((grep { $_->[0]{title} eq 'the same' } values %{ { rows_of(1) } })[0][0]{properties}{'Link to Source'},
+is((grep { $_->[0]{title} eq 'the same' } values %{ $t->todo_rows(1) })[0][0]{properties}{'Link to Source'},
 	$linked, 'in place: the link stays');
 $t->notion({ cmd => 'trash', id => ($t->blocks_of($book))[1]{id} });
 scenario('its toggle is made anew: its links follow', 1, undef, sub { $t->edit_page($pages[1], 'page 2, edited again') }, links => 1);
-isnt((grep { $_->[0]{title} eq 'the same' } values %{ { rows_of(1) } })[0][0]{properties}{'Link to Source'},
+isnt((grep { $_->[0]{title} eq 'the same' } values %{ $t->todo_rows(1) })[0][0]{properties}{'Link to Source'},
 	$linked, 'to the new toggle');
 scenario('a new page with a to-do', 1, undef,
 	sub { $t->sql("SELECT test.add_todo(test.add_page($book->{id}, 4, 'page 4'), 'on page 4')") }, links => 1);
@@ -172,18 +87,18 @@ scenario('and restored', 1, undef, sub { $t->sql("UPDATE notebooks SET deleted =
 # ---------------------------------------------------- the user's hand in it
 
 $t->add_user(2);
-add_database(2, preset => undef, title => 'Aufgaben', properties => {
+$t->add_todo_database(2, preset => undef, title => 'Aufgaben', properties => {
 		'Aufgabe' => { title => {} },
 		'Page' => { rich_text => {} },
 		'Stand' => { status => { options => [ { name => 'Not started' }, { name => 'In progress' }, { name => 'Done' } ] } } });
 my $list = $t->add_notebook(2, 'Liste', ['eins']);
 my $page = $list->{pages}[0];
 my @todo = map { $t->sql("SELECT test.add_todo($page, 'to-do $_')") } 1 .. 3;
-my $source = $database{2}{data_source_id};
+my $source = $t->{users}{2}{todo_source};
 
-connect_todos(2);
+$t->connect_todos(2);
 $t->settled('a database of the user\'s own');
-my %mine = rows_of(2);
+my %mine = %{ $t->todo_rows(2) };
 is(scalar(keys %mine), 3, 'a database of the user\'s own: three rows');
 my $row = $mine{ $todo[0] }[0];
 is($row->{title}, 'to-do 1', 'the title column is found by its type');
@@ -200,14 +115,14 @@ $t->notion(
 	{ cmd => 'rename_column', data_source => $source, column => 'Stand', name => 'Zustand' });
 $t->sql("UPDATE todos SET text = 'to-do 1, edited' WHERE id = $todo[0]");
 $t->settled('an edit');
-%mine = rows_of(2);
+%mine = %{ $t->todo_rows(2) };
 $row = $mine{ $todo[0] }[0];
 is($row->{title}, 'to-do 1, edited', 'an edit arrives');
 is($row->{properties}{Zustand}, 'In progress', 'a state of the user\'s stays');
 is_deeply($row->{properties}{Tags}, ['home'], 'and their tags');
 $t->sql("UPDATE todos SET completed = true WHERE id = $todo[0]");
 $t->settled('a tick');
-%mine = rows_of(2);
+%mine = %{ $t->todo_rows(2) };
 $row = $mine{ $todo[0] }[0];
 is($row->{properties}{Zustand}, 'Done', 'a tick changes the state');
 ok($row->{properties}{Erledigt}, 'and a renamed column is filled');
@@ -216,30 +131,30 @@ ok($row->{properties}{Erledigt}, 'and a renamed column is filled');
 $t->notion({ cmd => 'delete_column', data_source => $source, column => 'Zustand' });
 $t->sql("UPDATE todos SET completed = NOT completed WHERE user_id = 2");
 $t->settled('the status column is deleted');
-%mine = rows_of(2);
+%mine = %{ $t->todo_rows(2) };
 is(join(' ', map { $mine{$_}[0]{properties}{Workflow} } @todo), 'Not started Done Done', 'another takes its place');
 
 # A row is thrown away: it comes back with the to-do's next change.
 $t->notion({ cmd => 'trash', id => $mine{ $todo[1] }[0]{id} });
 $t->sql("UPDATE todos SET text = 'back again' WHERE id = $todo[1]");
 $t->settled('a row in the trash');
-%mine = rows_of(2);
+%mine = %{ $t->todo_rows(2) };
 is($mine{ $todo[1] }[0]{title}, 'back again', 'a row in the trash comes back');
 $t->sql("UPDATE rmsync.sync_records SET external_id = NULL, content_hash = '', status = 'pending' WHERE user_id = 2;
 	UPDATE rmsync.integration_configs SET reconcile_wanted = true WHERE user_id = 2");
 $t->settled('the ledger is lost');
-%mine = rows_of(2);
+%mine = %{ $t->todo_rows(2) };
 is_deeply([ map { scalar @{ $mine{$_} } } @todo ], [ 1, 1, 1 ], 'the ledger is lost: rows are found by their markers');
 
 # Without a status column.
 $t->add_user(3);
-add_database(3, preset => undef, title => 'No status', properties => { Task => { title => {} },
+$t->add_todo_database(3, preset => undef, title => 'No status', properties => { Task => { title => {} },
 		Status => { status => { options => [ { name => 'Not started' }, { name => 'Done' } ] } } });
 $list = $t->add_notebook(3, 'List', ['one']);
 $t->sql("SELECT test.add_todo($list->{pages}[0], 'only one')");
-connect_todos(3, use_status_property => JSON::PP::false);
+$t->connect_todos(3, use_status_property => JSON::PP::false);
 $t->settled('the status column is not wanted');
-my ($only) = values %{ { rows_of(3) } };
+my ($only) = values %{ $t->todo_rows(3) };
 is($only->[0]{properties}{Workflow}, 'Not started', 'the status column is not wanted: Workflow is');
 
 # ------------------------------------------------------------- faults
@@ -248,7 +163,7 @@ my @faults = qw(close_before_read commit_close commit_reset commit_hang commit_5
   commit_503 commit_503_guidance commit_502_html reject_500 truncated_json empty_200 409 529 rate_429);
 my @users = (10 .. 9 + @faults);
 $t->add_users(\@users);
-add_database($_) foreach @users;
+$t->add_todo_database($_) foreach @users;
 my $users = join(',', @users);
 $t->sql("SELECT test.add_notebook(u, format('eeeeeeee-0000-4000-8000-%s', lpad(u::text, 12, '0')), 'Book of ' || u) FROM unnest(ARRAY[$users]) u;
 	SELECT test.add_page(n.id, 1, 'text') FROM notebooks n WHERE n.user_id >= 10;
@@ -257,6 +172,7 @@ $t->sql("SELECT test.add_notebook(u, format('eeeeeeee-0000-4000-8000-%s', lpad(u
 sub faulty
 {
 	my ($name, $match, $change) = @_;
+	my $since = $t->arrived;
 
 	$t->notion({ cmd => 'clear' });
 	$t->notion(map { { fault => $faults[$_], match => { %$match, user => "user$users[$_]" }, times => 1 } } 0 .. $#users);
@@ -264,14 +180,15 @@ sub faulty
 	$t->settled($name);
 	my @idle = map { $_->{fault} } grep { $_->{hits} == 0 } @{ $t->fake->get('/_rules')->{rules} };
 	is("@idle", '', "$name: every fault has happened");
-	rows_equal("$name, $faults[$_ - 10]", $_) foreach @users;
+	$t->rows_equal("$name, $faults[$_ - 10]", $_) foreach @users;
+	$t->no_blind_resend($name, $t->arrivals(since => $since));
 	is_deeply($t->fake->get('/_dump')->{duplicates}, [], "$name: nothing is there twice");
 	return;
 }
 
 my $create = { method => 'POST', path => '^/v1/pages$' };
 my $patch = { method => 'PATCH', path => '^/v1/pages/' };
-faulty('created', $create, sub { connect_todos($_) foreach @users });
+faulty('created', $create, sub { $t->connect_todos($_) foreach @users });
 faulty('ticked', $patch, sub { $t->sql("UPDATE todos SET completed = true WHERE user_id >= 10 AND text = 'to-do 1'") });
 faulty('deleted', $patch, sub { $t->sql("DELETE FROM todos WHERE user_id >= 10 AND text = 'to-do 2'") });
 

@@ -95,7 +95,7 @@ foreach my $case (
 {
 	my ($name, $line, $new, $limit, $kept) = @$case;
 	$is[$line] = $new;
-	my $said = RmsyncNotion::lines_of(text_of(map { s/```\n//r } map { s/\n```//r } @is)) =~ s/\[link\]\(.*\)/link/r;
+	my $said = RmsyncNotionJudge::lines_of(text_of(map { s/```\n//r } map { s/\n```//r } @is)) =~ s/\[link\]\(.*\)/link/r;
 	$t->expect_text(text_of(@is), $said);
 	in_place($name, edit($name, $book, 0, text_of(@is), $limit), $kept);
 }
@@ -106,7 +106,7 @@ sub says
 {
 	my (@lines) = @_;
 	$t->expect_text(text_of(@lines),
-		RmsyncNotion::lines_of(text_of(map { s/```\n//r } map { s/\n```//r } @lines)) =~ s/\[link\]\(.*\)/link/r);
+		RmsyncNotionJudge::lines_of(text_of(map { s/```\n//r } map { s/\n```//r } @lines)) =~ s/\[link\]\(.*\)/link/r);
 	return text_of(@lines);
 }
 splice(@is, 6, 0, 'new 1', 'new 2', 'new 3');
@@ -300,6 +300,24 @@ wait_until(sub { grep { ($_->{status} // 0) == 429 } $t->arrivals(since => $sinc
 $t->notion({ cmd => 'trash', id => $lines[1]{id} }, { cmd => 'trash', id => $lines[5]{id} });
 $t->settled('busy');
 $t->equal('busy', 50);
+# ------------------------------------------------------ answers that are lost
+
+# What was to be added in place is there once, whatever was heard of it.
+$t->add_user(60);
+my $lost = $t->add_notebook(60, 'Lost answers', [ text_of(map { "line $_" } 1 .. 9) ]);
+$t->connect(60);
+$t->settled('lost answers', user => 60);
+my @now = map { "line $_" } 1 .. 9;
+foreach my $fault (qw(commit_close close_before_read commit_hang commit_503 truncated_json reject_503))
+{
+	$since = $t->arrived;
+	$t->notion({ fault => $fault, times => 1, match => { user => 'user60', method => 'PATCH', path => '/children$' } });
+	splice(@now, 4, 0, "new with $fault", 'and more');
+	in_place($fault, edit($fault, $lost, 0, text_of(@now)), @now - 2);
+	is($t->no_blind_resend($fault, $t->arrivals(since => $since)), 1, "$fault: the outcome was unknown");
+	$t->notion({ cmd => 'clear' });
+}
+
 is($t->sql('SELECT count(*) FROM rmsync.sync_queue'), '0', 'nothing is left in the queue');
 
 # ------------------------------------------------------ the cheapest way

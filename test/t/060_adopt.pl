@@ -165,7 +165,7 @@ sub numbers
 sub same_text
 {
 	my ($name, $book) = @_;
-	my %text = map { $_->{number} => RmsyncNotion::lines_of($_->{text}) } @{
+	my %text = map { $_->{number} => RmsyncNotionJudge::lines_of($_->{text}) } @{
 		$t->rows("SELECT m.page_number AS number, p.ocr_text AS text FROM notebook_pages m JOIN pages p ON p.id = m.page_id
 			WHERE m.notebook_id = $book->{id} AND p.ocr_status = 'completed'") };
 	my %found;

@@ -61,17 +61,23 @@ is(join('; ', map { $_->{text} } $t->blocks_of($book)), 'one of 2; two of 2; leg
 	'and each page once, with its text');
 
 # 13: a new notebook's first pages are committed at the same time, and everybody
-# asks for it.
+# asks for it; and while a worker is at it, sessions try to do the same work
+# themselves, and another worker makes the rows of its to-dos.
+$t->add_todo_database(3);
+$t->connect_todos(3);
 $t->sql("SELECT test.add_notebook(3, 'ffffffff-0000-4000-8000-000000000001', 'At once')");
 my @sessions = map {
 	my $n = $_;
-	my ($in, $out) = ("SELECT test.add_page(max(id), $n, 'page $n of many') FROM notebooks;
-		SELECT rmsync_trigger('notion', user_id => 3);\n", '');
+	my ($in, $out) = ("SELECT test.add_todo(test.add_page(max(id), $n, 'page $n of many'), 'to-do $n') FROM notebooks;
+		SELECT rmsync_trigger('notion', user_id => 3);\nCALL rmsync_run();\n", '');
 	IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>&1')
 } 1 .. 8;
 $_->finish foreach @sessions;
 $t->settled('eight at once');
 $t->equal('one page for the notebook, one toggle for each', 3);
+$t->rows_equal('one row for each to-do', 3, links => 1);
+is(scalar(grep { $_->{method} eq 'POST' && $_->{path} eq '/v1/pages' && "@{ $_->{about} }" =~ /^3:notebook:ffffffff/ } $t->arrivals(user => 'user3')),
+	1, 'and it was asked for once');
 
 # 14: asking for a synchronization of what is there sends nothing, however many.
 $book = $t->add_notebook(4, 'Many', [ map { "entry $_" } 1 .. 130 ]);
@@ -92,10 +98,36 @@ is($t->page_of($book)->{title}, 'Many', 'and back');
 ok($t->page_of($book)->{properties}{'Last Modified'}, 'Last Modified is filled');
 is(scalar(grep { $_ eq 'Many' } @{ $t->page_of($book)->{properties}{Tags} }), 0, 'the name is no tag');
 
+my $rows = $t->sql('SELECT count(*) FROM rmsync.sync_records WHERE user_id = 4');
+foreach my $day (1 .. 5)
+{
+	$t->sql("UPDATE notebooks SET last_opened = timestamp '2026-03-01 12:00' + interval '$day days' WHERE id = $book->{id}");
+	$t->settled("opened on day $day");
+	like($t->page_of($book)->{properties}{'Last Opened'}, qr/^2026-03-0@{[ 1 + $day ]}T12:00/, "opened on day $day: Notion says so");
+}
+is($t->sql('SELECT count(*) FROM rmsync.sync_records WHERE user_id = 4'), $rows, 'and the ledger has no more rows for it');
+
+# 18: handwriting is read anew, and the host keeps the to-do: so does Notion.
+$t->add_todo_database(4);
+$t->connect_todos(4);
+my $todo = $t->sql("SELECT test.add_todo($book->{pages}[1], 'buy milk')");
+$t->settled('a to-do');
+my $row = $t->todo_rows(4)->{$todo}[0]{id};
+$t->sql("BEGIN; SELECT test.complete_page($book->{pages}[1], '- [ ] buy oat milk'); UPDATE todos SET text = 'buy oat milk', updated_at = now() WHERE id = $todo; COMMIT");
+$t->settled('read anew');
+is(join(' ', map { "$_->{id} $_->{title}" } map { @$_ } values %{ $t->todo_rows(4) }), "$row buy oat milk", 'read anew: the same row says it, and there is no second one');
+$t->sql("UPDATE todos SET completed = true WHERE id = $todo");
+$t->settled('ticked');
+ok($t->todo_rows(4)->{$todo}[0]{properties}{Completed}, 'ticked: the row is');
+$t->sql("DELETE FROM todos WHERE id = $todo");
+$t->settled('deleted');
+is(scalar(keys %{ $t->todo_rows(4) }), 0, 'deleted: the row is gone');
+$t->sql("SELECT rmsync_disconnect(4, 'notion-todos')");
+
 # 8: what a target does not take is not queued for it, and cannot fail there.
 $t->sql("SELECT test.add_todo($book->{pages}[0], 'a to-do')");
 $t->settled('a to-do');
-is($t->sql("SELECT count(*) FROM rmsync.sync_log WHERE item_type = 'todo'"), '0', 'is not for this connection');
+is($t->sql("SELECT count(*) FROM rmsync.sync_log WHERE item_type = 'todo' AND target_name = 'notion'"), '0', 'is not for this connection');
 
 # 23: when it was synchronized last.
 wait_for($t->node, 'SELECT count(*) FROM rmsync.integration_configs WHERE last_synced_at IS NULL', '0', 'every connection says when');
