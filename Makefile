@@ -58,11 +58,13 @@ OBJS = \
 	src/notion_compact.o \
 	src/notion_compose.o \
 	src/notion_config.o \
+	src/notion_copies.o \
 	src/notion_create.o \
 	src/notion_discover.o \
 	src/notion_done.o \
 	src/notion_edit.o \
 	src/notion_edit_plan.o \
+	src/notion_find.o \
 	src/notion_imagine.o \
 	src/notion_ledger.o \
 	src/notion_link.o \
@@ -81,6 +83,7 @@ OBJS = \
 	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
+	src/notion_row.o \
 	src/notion_search.o \
 	src/notion_slot.o \
 	src/notion_text.o \

@@ -10,8 +10,11 @@
  *	notion_api.c		requests, and what an answer means
  *	notion_discover.c	the database's columns
  *	notion_notebook.c	the page that a notebook becomes
+ *	notion_find.c		is it there already?
+ *	notion_copies.c		what stands there more than once, and whose it is
  *	notion_properties.c	what its columns say
  *	notion_todo.c		the row that a to-do becomes, and its columns
+ *	notion_row.c		rows that others have made
  *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes
  *	notion_lost.c		is a page gone, or only a block that stood in it?
@@ -160,6 +163,9 @@ extern Jsonb *rmsync_notion_find_property(Jsonb *properties, const char *id,
  */
 extern bool rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties);
 
+/* The maker of an object that we have just created is us. */
+extern void rmsync_notion_learn_bot(NotionJob *nj, Jsonb *object);
+
 /* Where discovery begins with this configuration. */
 extern NotionState rmsync_notion_discover_start(NotionJob *nj);
 
@@ -175,6 +181,83 @@ extern void rmsync_notion_notebook_response(NotionJob *nj,
 
 /* True if the page's properties differ from the ledger. */
 extern bool rmsync_notion_notebook_differs(NotionJob *nj);
+
+/* All that belonged to the notebook is gone with its page: the job ends. */
+extern void rmsync_notion_finish_removed(NotionJob *nj);
+
+/* ---- notion_find.c ---- */
+
+/* The longest text that is looked for, in bytes. */
+#define NOTION_MAX_FILTER 2000
+
+extern void rmsync_notion_find_request(NotionJob *nj,
+									   RmsyncHttpRequest *request);
+
+/* Reads the answer to it and sets the state. */
+extern void rmsync_notion_find_response(NotionJob *nj);
+
+/* The page is about to be created; "tries" see page_absent(). */
+extern void rmsync_notion_set_create_intent(NotionJob *nj, int tries);
+
+/* ---- notion_row.c ---- */
+
+/*
+ * A row that was taken over has yet to get our marker, by a request that says
+ * nothing of what it is about.
+ */
+extern bool rmsync_notion_is_marking(const NotionJob *nj);
+
+/* Keeps what a row (of an answer) says. */
+extern void rmsync_notion_read_row(NotionJob *nj, Jsonb *row);
+
+/* Does that differ from what it should say? */
+extern bool rmsync_notion_row_differs(NotionJob *nj);
+
+/* ---- notion_copies.c ---- */
+
+/* Has our connection made this?  And: certainly not?  NULL = not told. */
+extern bool rmsync_notion_is_own(NotionJob *nj, const char *creator);
+extern bool rmsync_notion_is_copy(NotionJob *nj, const char *creator);
+
+/* After a listing: takes the keys of children that are a reader's copies. */
+extern void rmsync_notion_disown_copies(NotionJob *nj);
+
+/*
+ * A block, or a page, besides the one that counts.  It is deleted if we have
+ * made it and all that stands in it.  "page" (may be NULL) waits for that.
+ */
+extern void rmsync_notion_add_double(NotionJob *nj, const NotionChild *child,
+									 NotionPage *page);
+extern void rmsync_notion_add_double_page(NotionJob *nj, const char *id,
+										  const char *creator);
+
+/* The state in which doubles are seen to; "after" if there are none. */
+extern NotionState rmsync_notion_inspect(NotionJob *nj, NotionState after);
+
+/* Pages that were lost: remembered, forgotten, seen; in the ledger. */
+extern void rmsync_notion_add_lost(NotionJob *nj, const char *id);
+extern void rmsync_notion_drop_lost(NotionJob *nj, const char *id);
+extern void rmsync_notion_lost_seen(NotionJob *nj, const char *id);
+extern void rmsync_notion_load_lost(NotionJob *nj, Jsonb *array);
+extern void rmsync_notion_lost_meta(NotionJob *nj, StringInfo buf);
+
+/* If one is to be looked for, sets the state and returns true. */
+extern bool rmsync_notion_look_for_lost(NotionJob *nj);
+
+/*
+ * The user of a notebook is told, with the next commit.  "form" has one %s for
+ * its title.
+ */
+extern void rmsync_notion_tell(NotionJob *nj, const char *code,
+							   const char *form);
+
+/* The same, that what was lost is there anew. */
+extern void rmsync_notion_tell_recreated(NotionJob *nj);
+
+extern bool rmsync_notion_copies_next(NotionJob *nj, RmsyncHttpRequest *request,
+									  RmsyncStep *step);
+extern void rmsync_notion_copies_response(NotionJob *nj,
+										  const RmsyncHttpResponse *response);
 
 /* ---- notion_properties.c ---- */
 
@@ -198,6 +281,9 @@ extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
 extern const NotionKind rmsync_notion_todos;
 extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
 
+/* What its row has as its title. */
+extern const char *rmsync_notion_todo_title(const RmsyncItem *item);
+
 /* ---- notion_done.c ---- */
 
 /*
@@ -205,6 +291,12 @@ extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
  * ticked at Notion and we have not read yet must not be undone.
  */
 extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
+
+/*
+ * Appends what a row said that was read, as the ledger's metadata have it, if
+ * it agrees with the source and nothing is written over it.
+ */
+extern void rmsync_notion_said_otherwise(NotionJob *nj, StringInfo buf);
 
 /* Is it a time as Notion writes it, and one that exists? */
 extern bool rmsync_notion_is_time(const char *text);
