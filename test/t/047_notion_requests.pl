@@ -45,7 +45,7 @@ my %plain = (page_title => '{title}');
 add_case('first sync of 1 page', 6, 2, 1, {});
 add_case('first sync of 20 pages', 6, 2, 20, {});
 add_case('first sync of 100 pages', 7, 3, 100, {});
-add_case('first sync of 1000 pages', 19, 15, 1000, {});
+add_case('first sync of 1000 pages', 20, 16, 1000, {});
 add_case('edit one line of one page of 100', 3, 2, 100, {},
 	sub { my ($c) = @_; $t->edit_page($c->{book}{pages}[49], text(50, 'another last line')) });
 add_case('add three lines to a page', 3, 2, 10, {},
