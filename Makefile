@@ -29,6 +29,7 @@ OBJS = \
 	src/engine_probe.o \
 	src/engine_record.o \
 	src/engine_suspect.o \
+	src/engine_trouble.o \
 	src/engine_work.o \
 	src/fernet.o \
 	src/fingerprint.o \

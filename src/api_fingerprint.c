@@ -534,7 +534,9 @@ rmsync_item_hashes_sql(PG_FUNCTION_ARGS)
 	}
 	item.src.note = text_member(json, "note");
 	item.src.path = text_member(json, "path");
-	item.src.document_type = text_member(json, "document_type");
+	item.src.document_type =
+		text_member(json, item.type == RMSYNC_HIGHLIGHT ? "source_type"
+														: "document_type");
 	item.src.author = text_member(json, "author");
 	item.src.page_id = text_member(json, "page_id");
 	item.src.page_number = (int) rmsync_json_get_number(json, "page_number", 0);

@@ -3,8 +3,9 @@
  * engine_internal.h
  *	  What the files of the engine share: engine.c (turns), engine_work.c
  *	  (new work), engine_load.c (queue rows to jobs), engine_job.c (the life of
- *	  a job), engine_record.c (outcomes to the database), engine_oauth.c
- *	  (renewing tokens), engine_suspect.c (after a crash).
+ *	  a job), engine_record.c (outcomes to the database),
+ *	  engine_trouble.c (what failures mean), engine_oauth.c (renewing tokens),
+ *	  engine_suspect.c (after a crash).
  *
  * A job is in exactly one list of the engine, or buffered in its lane, or in
  * the hands of the transport:
@@ -164,6 +165,10 @@ extern void rmsync_engine_recorded(RmsyncEngine *engine);
 extern void rmsync_engine_flush_lanes(RmsyncEngine *engine, int64 now_us,
 									  bool all);
 
+/* engine_trouble.c */
+extern bool rmsync_engine_blame(EngineJob *ejob);
+extern void rmsync_engine_trouble(RmsyncEngine *engine, EngineJob *ejob,
+								  int64 now_us);
 extern void rmsync_engine_refused(RmsyncLane *lane, const char *reason,
 								  int requests);
 

@@ -207,6 +207,8 @@ rmsync_engine_responses(RmsyncEngine *engine)
 
 		engine->stat.bytes_received += ejob->response.body_len;
 		engine->stat.bytes_sent += ejob->request.body_len;
+		if (ejob->response.error == RMSYNC_HTTP_OK && ejob->response.status < 300)
+			ejob->lane->answered = true;
 		ejob->lane->lease->target->response(&ejob->job, &ejob->response);
 		keep_remote(ejob);
 		MemoryContextSwitchTo(old);

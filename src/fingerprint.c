@@ -227,7 +227,7 @@ static void
 write_content(StringInfo buf, const RmsyncItem *item)
 {
 	const RmsyncSource *src = &item->src;
-	const char *texts[4];
+	const char *texts[5];
 	int ntexts = 0;
 
 	switch (item->type)
@@ -242,6 +242,8 @@ write_content(StringInfo buf, const RmsyncItem *item)
 			texts[ntexts++] = src->original_text;
 			texts[ntexts++] = src->text;
 			texts[ntexts++] = src->note;
+			texts[ntexts++] = src->author;
+			texts[ntexts++] = src->document_type;
 			break;
 		default:
 			texts[ntexts++] = src->text;

@@ -114,6 +114,7 @@ rmsync_job_fail(RmsyncJob *job, RmsyncFailScope scope, int delay_ms,
 	job->fail.delay_ms = Max(delay_ms, 0);
 	job->fail.code = code;
 	job->fail.message = message ? MemoryContextStrdup(job->cxt, message) : NULL;
+	job->fail.item = NULL;
 }
 
 /*

@@ -209,6 +209,9 @@ typedef struct RmsyncFailure
 	int			delay_ms;		/* 0 = the engine's own back-off */
 	const char *code;			/* constant, e.g. "rate_limit" */
 	char	   *message;		/* no secrets; NULL = code */
+	struct RmsyncItem *item;	/* NETWORK: of the job, whose request the
+								 * service answered with an error of its own;
+								 * NULL = nobody's */
 } RmsyncFailure;
 
 typedef struct RmsyncJob

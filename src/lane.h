@@ -29,6 +29,14 @@ typedef struct RmsyncLease
 	int64		open_until_us;	/* breaker: nothing starts before */
 } RmsyncLease;
 
+/* An item on whose requests the service fails, while others succeed. */
+#define RMSYNC_MAX_BLAMES 8
+typedef struct RmsyncBlame
+{
+	int64		queue_id;
+	int			times;			/* in a row */
+} RmsyncBlame;
+
 typedef struct RmsyncLane
 {
 	int64		lane_id;		/* hash key */
@@ -67,6 +75,8 @@ typedef struct RmsyncLane
 	int			fail_streak;
 	int			limit_streak;	/* limits without a time, in a row */
 	int			blocked_streak; /* as stored */
+	bool		answered;		/* a request succeeded since the last failure */
+	RmsyncBlame blames[RMSYNC_MAX_BLAMES];	/* see engine_record.c */
 
 	int			done_items;		/* since the last store_lane_synced */
 	int			done_jobs;

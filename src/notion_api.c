@@ -27,6 +27,7 @@ rmsync_notion_call(NotionJob *nj, RmsyncHttpRequest *request, NotionCall call,
 				   const char *method, const char *path, const char *body,
 				   size_t body_len)
 {
+	nj->about = nj->notebook;
 	request->method = method;
 	request->url = psprintf("%s%s", nj->config.base_url, path);
 	request->body = body;
@@ -125,6 +126,7 @@ void
 rmsync_notion_stop(NotionJob *nj, RmsyncFailScope scope, int delay_ms,
 				   const char *code, const char *message)
 {
+	memset(&nj->stop, 0, sizeof(nj->stop));
 	nj->stop.scope = scope;
 	nj->stop.delay_ms = Max(delay_ms, 0);
 	nj->stop.code = code;
@@ -260,9 +262,11 @@ read_network(NotionJob *nj, const RmsyncHttpResponse *response)
 	if (response->error != RMSYNC_HTTP_OK)
 		return stopped(nj, RMSYNC_FAIL_NETWORK, 0, "network_error",
 					   response->message);
-	return stopped(nj, RMSYNC_FAIL_NETWORK, 0, "server_error",
+	(void) stopped(nj, RMSYNC_FAIL_NETWORK, 0, "server_error",
 				   psprintf("Notion answered with HTTP status %d.",
 							response->status));
+	nj->stop.item = nj->about;
+	return NOTION_STOPPED;
 }
 
 /*

@@ -113,6 +113,7 @@ list_request(NotionJob *nj, RmsyncHttpRequest *request)
 	}
 	edit->page->item->requests++;
 	rmsync_notion_call(nj, request, NOTION_READ, "GET", path.data, NULL, 0);
+	nj->about = edit->page->item;
 }
 
 
@@ -243,6 +244,7 @@ op_request(NotionJob *nj, RmsyncHttpRequest *request)
 		rmsync_notion_call(nj, request, NOTION_SET,
 						   op->kind == EDIT_DELETE ? "DELETE" : "PATCH",
 						   psprintf("/blocks/%s", op->id), op->body, op->len);
+	nj->about = item;
 }
 
 /* Are there appends left behind the one under way? */

@@ -24,6 +24,9 @@
 
 #include "target_notion.h"
 
+/* Creates in a row that never arrived, before that counts as a failure. */
+#define MAX_RESENT 3
+
 static void
 add_equals(StringInfo buf, const char *column, const char *type, const char *value)
 {
@@ -236,19 +239,21 @@ adopt_host_page(NotionJob *nj, Jsonb *page)
 }
 
 /*
- * How often the page of an open intent was looked for in vain.
+ * A number in an open create intent: how often its page was looked for in vain
+ * ("tries"), how many creates before it never arrived ("resent").  0 if there
+ * is no such intent.
  */
 static int
-intent_tries(NotionJob *nj)
+intent_number(NotionJob *nj, const char *key)
 {
 	const char *text = nj->notebook->ledger.intent;
-	Jsonb *intent = rmsync_json_parse(text, strlen(text));
+	Jsonb *intent = text ? rmsync_json_parse(text, strlen(text)) : NULL;
 
-	return (int) rmsync_json_get_number(intent, "tries", 0);
+	return (int) rmsync_json_get_number(intent, key, 0);
 }
 
-void
-rmsync_notion_set_create_intent(NotionJob *nj, int tries)
+static void
+set_intent(NotionJob *nj, int tries, int resent)
 {
 	StringInfoData buf;
 
@@ -257,28 +262,47 @@ rmsync_notion_set_create_intent(NotionJob *nj, int tries)
 	rmsync_json_field(&buf, "op", "create");
 	rmsync_json_field(&buf, "rm", rmsync_notion_marker(nj));
 	rmsync_json_field_int(&buf, "tries", tries);
+	rmsync_json_field_int(&buf, "resent", resent);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_set_intent(nj, nj->notebook, buf.data);
 }
 
+void
+rmsync_notion_set_create_intent(NotionJob *nj)
+{
+	bool again = intent_number(nj, "tries") > 0;
+
+	set_intent(nj, 0, again ? intent_number(nj, "resent") + 1 : 0);
+}
+
 /*
  * Nowhere to be found.  A query may lag behind: look again later, and only
- * after the last look create the page anew.
+ * after the last look create the page anew.  One that Notion never finishes
+ * counts as failed in the end; then each attempt is one create.
  */
 static void
 page_absent(NotionJob *nj)
 {
-	int tries = intent_tries(nj) + 1;
+	int tries = intent_number(nj, "tries") + 1;
+	int resent = intent_number(nj, "resent");
 
 	if (tries < nj->config.ndelays)
 	{
-		rmsync_notion_set_create_intent(nj, tries);
+		set_intent(nj, tries, resent);
 		rmsync_notion_stop_unknown(nj, nj->config.delays[tries]);
+		return;
 	}
-	else if (nj->notebook->present)
-		nj->state = NOTION_INTENT;
-	else
+	if (!nj->notebook->present)
+	{
 		rmsync_notion_finish_removed(nj);
+		return;
+	}
+	set_intent(nj, tries, Min(resent, MAX_RESENT - 1));
+	if (resent >= MAX_RESENT)
+		rmsync_notion_stop(nj, RMSYNC_FAIL_ITEM, 0, "unconfirmed",
+						   rmsync_notion_no_end);
+	else
+		nj->state = NOTION_INTENT;
 }
 
 void

@@ -34,7 +34,9 @@ typedef enum NotionRole
 	NOTION_OPENED,
 	NOTION_MODIFIED,
 	NOTION_SYNCED,
-	NOTION_STATUS,
+	NOTION_STATUS_TYPED,		/* "Status" of type status, if it has our
+								 * option ... */
+	NOTION_STATUS,				/* ... else this select */
 	NOTION_HOST_UUID,			/* of the host's own sync; never added */
 	NOTION_ROLES
 } NotionRole;
@@ -185,6 +187,7 @@ typedef struct NotionPage
 	int			slot;			/* index in nj->slots, -1 = none */
 	int			deletes;		/* entries of nj->deletes that are this page's */
 	int			cap;			/* most pages in an append with this one */
+	int			resent;			/* appends of it in a row that never arrived */
 	bool		unknown;		/* an append may have happened */
 	bool		moved;			/* its toggle is in another notebook's page */
 	bool		synced;			/* written in this job, old toggles remain */
@@ -369,6 +372,7 @@ typedef struct NotionJob
 	Jsonb	   *reply;			/* NULL = not JSON; of this step */
 	char	   *error;			/* the service's message; of this step */
 	int			conflicts;		/* 409s in a row */
+	RmsyncItem *about;			/* whose request it is, NULL = nobody's */
 	int			delay_ms;		/* of the next step, 0 = none */
 
 	bool		commit;			/* the next step is a commit */
@@ -443,6 +447,7 @@ typedef struct NotionJob
 	char	   *part_title;		/* of the create that may have happened */
 	int			part_at;		/* which part that was to be */
 	int			part_absent;	/* how often it was looked for in vain */
+	int			part_resent;	/* creates in a row that never arrived */
 	char	   *part_found;		/* and its id */
 
 	/* notion_adopt.c */

@@ -20,7 +20,8 @@
  *					"hash", "place", "prints", "title", "compact":
  *					what was sent, "whole": all in one request,
  *					"new": toggle that is not complete,
- *					"absent": how often it was looked for in vain}
+ *					"absent": how often it was looked for in vain,
+ *					"resent": appends before it that never arrived}
  *	notebook	external_id = its page
  *				metadata = {"notion_page_id",
  *					"order": [keys as the blocks stand],
@@ -35,10 +36,11 @@
  *					"head": block before the toggles,
  *					"strays": [keys]}
  *				intent = {"op": "create", "rm": marker,
- *					"tries": how often it was looked for in vain}, or
+ *					"tries": how often it was looked for in vain,
+ *					"resent": creates before it that never arrived}, or
  *					{"op": "adopt"}: the page is to be looked at
  *					first, see notion_adopt.c, or {"op": "part",
- *					"title", "at": which one, "absent"}
+ *					"title", "at": which one, "absent", "resent"}
  *
  * An entry that has stale toggles is not a success yet: the page is there
  * twice until they are deleted.

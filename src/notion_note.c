@@ -18,6 +18,8 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+
 #include "target_notion.h"
 
 #define HEADING_TEXT "To-dos"
@@ -25,6 +27,9 @@
 
 /* A note must have a text: its first run carries our marker. */
 #define NO_TEXT "(no text)"
+
+/* Bytes of an author's name that are shown. */
+#define MAX_AUTHOR 400
 
 
 /* ---- the heading ---- */
@@ -177,6 +182,31 @@ add_gray(StringInfo buf, const char *text)
 }
 
 /*
+ * Where a highlight comes from: "Page 12, PDF, author".  The book's title is
+ * that of the page it stands in.
+ */
+static char *
+highlight_source(const RmsyncSource *src)
+{
+	const char *type = src->document_type;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	if (src->page_number > 0)
+		appendStringInfo(&buf, ", Page %d", src->page_number);
+	if (type != NULL && strcmp(type, "pdf") == 0)
+		appendStringInfoString(&buf, ", PDF");
+	else if (type != NULL && strcmp(type, "epub") == 0)
+		appendStringInfoString(&buf, ", EPUB");
+	if (src->author != NULL && *src->author != '\0')
+		appendStringInfo(&buf, ", %.*s",
+						 pg_encoding_mbcliplen(PG_UTF8, src->author,
+											   strlen(src->author), MAX_AUTHOR),
+						 src->author);
+	return buf.len > 0 ? buf.data + 2 : NULL;
+}
+
+/*
  * Everything a note says, as one rich_text array.
  */
 static char *
@@ -184,6 +214,7 @@ note_text(NotionJob *nj, const RmsyncItem *item, const char *rm)
 {
 	const RmsyncSource *src = &item->src;
 	bool named = src->text != NULL && *src->text != '\0';
+	char *source = highlight_source(src);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -193,8 +224,8 @@ note_text(NotionJob *nj, const RmsyncItem *item, const char *rm)
 	{
 		if (src->note != NULL && *src->note != '\0')
 			add_texts(&buf, psprintf("\n%s", src->note), RMSYNC_RUN_ITALIC);
-		if (src->page_number > 0)
-			add_gray(&buf, psprintf("\nPage %d", src->page_number));
+		if (source != NULL)
+			add_gray(&buf, psprintf("\n%s", source));
 	}
 	return buf.data;
 }

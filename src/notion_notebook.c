@@ -278,7 +278,7 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 							   "The notebook's page at Notion keeps vanishing.");
 			return false;
 		}
-		rmsync_notion_set_create_intent(nj, 0);
+		rmsync_notion_set_create_intent(nj);
 		nj->state = NOTION_CREATE;
 		return true;
 	}

@@ -144,7 +144,8 @@ rmsync_notion_flag_misplaced(NotionJob *nj)
 		if (slot->sibling == NULL || slot->sibling->lost || slot->kept ||
 			slot->stray || slot->block_id == NULL ||
 			(slot->page != NULL &&
-			 slot->page->item->outcome != RMSYNC_OUT_SUCCESS))
+			 slot->page->item->outcome != RMSYNC_OUT_SUCCESS &&
+			 slot->page->item->outcome != RMSYNC_OUT_SKIPPED))
 			continue;
 		slot->sibling->lost = true;
 		rmsync_notion_add_orphan(nj, slot->key, slot->block_id);

@@ -115,6 +115,7 @@ retitle_request(NotionJob *nj, RmsyncHttpRequest *request)
 	rmsync_notion_call(nj, request, NOTION_SET, "PATCH",
 					   psprintf("/blocks/%s", item->ledger.external_id),
 					   buf.data, buf.len);
+	nj->about = item;
 }
 
 static void
@@ -267,6 +268,8 @@ rmsync_notion_page_next(NotionJob *nj, RmsyncHttpRequest *request,
 				entry->page->item->requests++;
 			rmsync_notion_call(nj, request, NOTION_SET, "DELETE",
 							   psprintf("/blocks/%s", entry->block_id), NULL, 0);
+			if (entry->page != NULL)
+				nj->about = entry->page->item;
 			return true;
 		}
 

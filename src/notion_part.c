@@ -30,6 +30,9 @@
 /* Times a part must be absent before it is created again. */
 #define ABSENT_LOOKS 2
 
+/* Creates in a row that never arrived, before this job does without it. */
+#define MAX_RESENT 3
+
 /* So many pages in a notebook's page are looked at whether they are parts. */
 #define MAX_CANDIDATES 100
 
@@ -102,6 +105,7 @@ load_part_intent(NotionJob *nj)
 	nj->part_title = rmsync_json_get_string(intent, "title", NULL);
 	nj->part_at = (int) rmsync_json_get_number(intent, "at", 0);
 	nj->part_absent = (int) rmsync_json_get_number(intent, "absent", 0);
+	nj->part_resent = (int) rmsync_json_get_number(intent, "resent", 0);
 }
 
 void
@@ -171,6 +175,7 @@ rmsync_notion_set_part_intent(NotionJob *nj, int absent)
 	rmsync_json_field(&buf, "title", nj->part_title);
 	rmsync_json_field_int(&buf, "at", nj->part_at);
 	rmsync_json_field_int(&buf, "absent", absent);
+	rmsync_json_field_int(&buf, "resent", nj->part_resent);
 	appendStringInfoChar(&buf, '}');
 	nj->part_absent = absent;
 	rmsync_notion_set_intent(nj, nj->notebook, buf.data);
@@ -458,6 +463,10 @@ rmsync_notion_settle_parts(NotionJob *nj)
 	{
 		nj->part_title = NULL;
 		rmsync_notion_set_intent(nj, nj->notebook, NULL);
+
+		/* as well without: the part before it grows */
+		if (++nj->part_resent >= MAX_RESENT)
+			nj->no_split = true;
 	}
 	return false;
 }

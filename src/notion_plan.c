@@ -82,8 +82,14 @@ load_leftovers(NotionJob *nj, NotionPage *page, Jsonb *metadata)
 		return;
 	notebook = rmsync_json_get_string(intent, "notebook", NULL);
 	page->partial = rmsync_json_get_string(intent, "new", NULL);
+	page->resent = (int) rmsync_json_get_number(intent, "resent", 0);
+	page->cap = rmsync_notion_cap(page);
 	if (page->partial != NULL)
+	{
+		if (rmsync_notion_hopeless(page))
+			page->failure = rmsync_notion_keep(nj, rmsync_notion_no_end);
 		rmsync_notion_delete_later(nj, page->partial, page);
+	}
 	else if (notebook != NULL ? strcmp(notebook, nj->notebook->id) == 0
 							  : !page->moved)
 		page->unknown = true;
@@ -100,7 +106,7 @@ load_page(NotionJob *nj, NotionPage *page, RmsyncItem *item)
 	page->item = item;
 	page->key = rmsync_notion_key(item->type, item->id);
 	page->slot = -1;
-	page->cap = 100;
+	page->cap = rmsync_notion_cap(page);
 	item->plan = page;
 
 	/*

@@ -30,12 +30,61 @@ static const NotionRoleInfo roles[NOTION_ROLES] = {
 	[NOTION_MODIFIED] = { "last_modified", "Last Modified", "date",
 						  "{\"date\":{}}" },
 	[NOTION_SYNCED] = { "synced_at", "Synced At", "date", "{\"date\":{}}" },
+	[NOTION_STATUS_TYPED] = { "status_typed", "Status", "status", NULL },
 	[NOTION_STATUS] = { "status", "Status", "select",
 						"{\"select\":{\"options\":[{\"name\":\"Synced\",\"color\":\"green\"},"
 						"{\"name\":\"Pending\",\"color\":\"yellow\"},"
 						"{\"name\":\"Error\",\"color\":\"red\"}]}}" },
 	[NOTION_HOST_UUID] = { "host_uuid", "UUID", "rich_text", NULL }
 };
+
+/* Id of the option of this name, NULL if there is none. */
+char *
+rmsync_notion_option(Jsonb *options, const char *name)
+{
+	for (int i = 0; i < rmsync_json_array_length(options); i++)
+	{
+		Jsonb *option = rmsync_json_element(options, i);
+		char *its = rmsync_json_get_string(option, "name", NULL);
+
+		if (its != NULL && pg_strcasecmp(its, name) == 0)
+			return rmsync_json_get_string(option, "id", NULL);
+	}
+	return NULL;
+}
+
+/*
+ * A column of type status has the options its user gave it.  It is ours only
+ * if one of them is "Synced": else it says something else.
+ */
+static void
+learn_status(NotionJob *nj, Jsonb *properties)
+{
+	NotionRemote *remote = &nj->remote;
+	char *known = remote->column[NOTION_STATUS_TYPED];
+	Jsonb *property = NULL;
+	Jsonb *options;
+
+	if (known != NULL)
+		property = rmsync_notion_find_property(properties, known, "status");
+	if (property == NULL)
+		property = rmsync_json_get(properties, "Status", NULL);
+	options = rmsync_json_get(property, "status", "options", NULL);
+	remote->status_done =
+		rmsync_notion_keep(nj, rmsync_notion_option(options, "Synced"));
+	remote->status_open =
+		rmsync_notion_keep(nj, rmsync_notion_option(options, "Error"));
+}
+
+static bool
+wants_column(NotionJob *nj, int role)
+{
+	if (role == NOTION_STATUS_TYPED)
+		return nj->remote.status_done != NULL;
+	if (role == NOTION_STATUS)
+		return nj->remote.column[NOTION_STATUS_TYPED] == NULL;
+	return true;
+}
 
 /*
  * Opens the member of a column, for its value and the closing brace; false if
@@ -176,6 +225,22 @@ live_pages(const RmsyncJob *job)
 }
 
 static void
+add_status(NotionJob *nj, StringInfo buf)
+{
+	const char *id =
+		nj->failures > 0 ? nj->remote.status_open : nj->remote.status_done;
+
+	rmsync_notion_raw_property(nj, buf, NOTION_STATUS,
+							   nj->failures > 0 ? "{\"name\":\"Error\"}"
+												: "{\"name\":\"Synced\"}");
+	if (id == NULL || !rmsync_notion_property(nj, buf, NOTION_STATUS_TYPED))
+		return;
+	appendStringInfoChar(buf, '{');
+	rmsync_json_field(buf, "id", id);
+	appendStringInfoString(buf, "}}");
+}
+
+static void
 notebook_properties(NotionJob *nj, StringInfo buf)
 {
 	const RmsyncSource *src = &nj->notebook->src;
@@ -191,9 +256,7 @@ notebook_properties(NotionJob *nj, StringInfo buf)
 	add_date(nj, buf, NOTION_OPENED, src->opened_at);
 	add_date(nj, buf, NOTION_MODIFIED, src->modified_at);
 	add_date(nj, buf, NOTION_SYNCED, GetCurrentTimestamp());
-	rmsync_notion_raw_property(nj, buf, NOTION_STATUS,
-							   nj->failures > 0 ? "{\"name\":\"Error\"}"
-												: "{\"name\":\"Synced\"}");
+	add_status(nj, buf);
 }
 
 void
@@ -211,8 +274,10 @@ const NotionKind rmsync_notion_notebooks = {
 	.marker = "notebook",
 	.config_keys = rmsync_notion_config_keys,
 	.config_hint =
-		"Fields are api_token, database_id, data_source_id, page_order, page_title, highlights, todos, layout, two_way, lost_page, requests_per_minute and app_url.",
+		"Fields are api_token, database_id, data_source_id, page_order, page_title, highlights, todos, layout, split_pages, two_way, lost_page, requests_per_minute and app_url.",
 	.roles = roles,
 	.nroles = NOTION_ROLES,
-	.properties = notebook_properties
+	.properties = notebook_properties,
+	.learn = learn_status,
+	.wants = wants_column
 };

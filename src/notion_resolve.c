@@ -17,10 +17,16 @@
 
 #include "utils/memutils.h"
 
-#include "target_notion.h"
+#include "target_notion_write.h"
 
 /* Times an append must be absent before it is sent again. */
 #define ABSENT_LOOKS 2
+
+/* Appends of a page in a row that never arrived, before it is given up. */
+#define MAX_RESENT 4
+
+const char rmsync_notion_no_end[] =
+	"Notion did not finish writing this, though it was sent several times.";
 
 /* No page of ours has so many; a list that never ends must end. */
 #define MAX_CHILDREN 200000
@@ -162,6 +168,28 @@ add_field(StringInfo buf, Jsonb *object, const char *key)
 }
 
 /*
+ * Is it time to give up an append that never arrives?  One that failed before
+ * travels alone and has fewer tries, see rmsync_notion_cap.
+ */
+bool
+rmsync_notion_hopeless(const NotionPage *page)
+{
+	return page->resent >= (page->item->attempt > 0 ? 2 : MAX_RESENT);
+}
+
+/*
+ * One page that Notion never finishes must not hold those it travels with:
+ * each time fewer go together, at last it goes alone.
+ */
+int
+rmsync_notion_cap(const NotionPage *page)
+{
+	if (page->item->attempt > 0)
+		return 1;
+	return Max(NOTION_MAX_ARRAY >> (2 * page->resent), 1);
+}
+
+/*
  * An append that was looked for is not there.  Returns true if it must be
  * looked for again.
  */
@@ -175,6 +203,14 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 	{
 		page->unknown = false;
 		rmsync_notion_set_intent(nj, page->item, NULL);
+		page->resent++;
+		page->cap = rmsync_notion_cap(page);
+		if (page->item->present && rmsync_notion_hopeless(page))
+		{
+			rmsync_notion_fail_item(nj, page->item, rmsync_notion_no_end);
+			page->item->error_code = "unconfirmed";
+			page->action = NOTION_PLAN_DECIDED;
+		}
 		return false;
 	}
 
@@ -193,6 +229,7 @@ append_absent(NotionJob *nj, NotionPage *page, Jsonb *intent)
 	add_field(&buf, intent, "title");
 	if (rmsync_json_get_bool(intent, "compact", false))
 		rmsync_json_field_bool(&buf, "compact", true);
+	rmsync_json_field_int(&buf, "resent", page->resent);
 	rmsync_json_field_int(&buf, "absent", absent);
 	appendStringInfoChar(&buf, '}');
 	rmsync_notion_set_intent(nj, page->item, buf.data);

@@ -60,21 +60,6 @@ static const NotionRoleInfo roles[NOTION_TODO_ROLES] = {
 
 /* ---- a status column ---- */
 
-/* Id of the option of this name, NULL if there is none. */
-static char *
-option_by_name(Jsonb *options, const char *name)
-{
-	for (int i = 0; i < rmsync_json_array_length(options); i++)
-	{
-		Jsonb *option = rmsync_json_element(options, i);
-		char *its = rmsync_json_get_string(option, "name", NULL);
-
-		if (its != NULL && pg_strcasecmp(its, name) == 0)
-			return rmsync_json_get_string(option, "id", NULL);
-	}
-	return NULL;
-}
-
 /* Ids of the options of a group, for users who renamed the options. */
 static Jsonb *
 options_of_group(Jsonb *groups, const char *name)
@@ -127,10 +112,10 @@ learn_status(NotionJob *nj, Jsonb *properties)
 	options = rmsync_json_get(property, "status", "options", NULL);
 	groups = rmsync_json_get(property, "status", "groups", NULL);
 
-	open = option_by_name(options, "Not started");
+	open = rmsync_notion_option(options, "Not started");
 	if (open == NULL)
 		open = option_of_group(groups, "To-do");
-	done = option_by_name(options, "Done");
+	done = rmsync_notion_option(options, "Done");
 	if (done == NULL)
 		done = option_of_group(groups, "Complete");
 	if (open == NULL || done == NULL)

@@ -50,6 +50,8 @@ set_append_intent(NotionJob *nj, NotionPage *page, const char *partial)
 		rmsync_json_field(&buf, "title", page->sending.title);
 	if (page->sending.compact)
 		rmsync_json_field_bool(&buf, "compact", true);
+	if (page->resent > 0)
+		rmsync_json_field_int(&buf, "resent", page->resent);
 	if (partial != NULL)
 	{
 		rmsync_json_field(&buf, "new", partial);
@@ -282,7 +284,8 @@ rmsync_notion_append_response(NotionJob *nj, NotionAnswer answer)
 		nj->state = NOTION_CHECK;
 	}
 	else
-		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
+		rmsync_notion_stop_unknown(nj, nj->config.append_delay
+										   << Min(nj->batch[0]->resent, 4));
 }
 
 
@@ -371,10 +374,13 @@ rmsync_notion_deep_response(NotionJob *nj, NotionAnswer answer)
 	else if (answer == NOTION_INVALID)
 		deep_invalid(nj, page);
 	else
-
+	{
 		/*
 		 * Unknown, or the toggle has vanished under our hands.  The intent
 		 * names the incomplete toggle: the next job deletes it.
 		 */
-		rmsync_notion_stop_unknown(nj, REBUILD_DELAY_MS);
+		page->resent++;
+		set_append_intent(nj, page, page->partial);
+		rmsync_notion_stop_unknown(nj, REBUILD_DELAY_MS << Min(page->resent, 4));
+	}
 }

@@ -204,6 +204,7 @@ end_failed(NotionJob *nj)
 	}
 	rmsync_job_fail(nj->job, nj->stop.scope, nj->stop.delay_ms, nj->stop.code,
 					nj->stop.message);
+	nj->job->fail.item = nj->stop.item;
 	return RMSYNC_STEP_DONE;
 }
 

@@ -196,8 +196,8 @@ extern void rmsync_notion_find_request(NotionJob *nj,
 /* Reads the answer to it and sets the state. */
 extern void rmsync_notion_find_response(NotionJob *nj);
 
-/* The page is about to be created; "tries" see page_absent(). */
-extern void rmsync_notion_set_create_intent(NotionJob *nj, int tries);
+/* The page is about to be created. */
+extern void rmsync_notion_set_create_intent(NotionJob *nj);
 
 /* ---- notion_row.c ---- */
 
@@ -269,6 +269,9 @@ extern const NotionKind rmsync_notion_notebooks;
  */
 extern void rmsync_notion_properties(NotionJob *nj, StringInfo buf);
 
+/* Id of the option of this name, whatever its case; NULL if there is none. */
+extern char *rmsync_notion_option(Jsonb *options, const char *name);
+
 /* Append one member, if the column is used. */
 extern bool rmsync_notion_property(NotionJob *nj, StringInfo buf, int role);
 extern void rmsync_notion_text_property(NotionJob *nj, StringInfo buf,
@@ -327,6 +330,14 @@ extern bool rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
 									RmsyncStep *step);
 extern void rmsync_notion_list_response(NotionJob *nj,
 										const RmsyncHttpResponse *response);
+
+/*
+ * How many pages may be in an append with this one, and is it to be given up?
+ * Both look at how often it was sent in vain.  What is said then.
+ */
+extern int	rmsync_notion_cap(const NotionPage *page);
+extern bool rmsync_notion_hopeless(const NotionPage *page);
+extern const char rmsync_notion_no_end[];
 
 /* Begins a listing of the notebook's page. */
 extern void rmsync_notion_list_start(NotionJob *nj);

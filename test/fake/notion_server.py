@@ -45,6 +45,9 @@ DEFAULTS = {
     "close_after_requests": None,
 }
 
+# Members that a recording must not show.
+SECRETS = ("access_token", "refresh_token", "token", "client_secret")
+
 
 class Request:
     __slots__ = ("method", "target", "path", "query", "headers", "version",
@@ -292,9 +295,13 @@ class Server:
     def record(self, request, reply):
         def loads(raw):
             try:
-                return json.loads(raw) if raw else None
+                value = json.loads(raw) if raw else None
             except (ValueError, RecursionError):
                 return raw.decode("utf-8", "replace")
+            if isinstance(value, dict) and "/oauth/" in request.path:
+                value = {k: "(blank)" if k in SECRETS and v else v
+                         for k, v in value.items()}
+            return value
         heads = {k: v for k, v in request.headers.items()
                  if k != "authorization"}
         self.record_file.write(json.dumps({

@@ -539,6 +539,21 @@ class OAuth(Base):
         self.fake.token = new["access_token"]
         self.accepted(self.fake.get("users/me"))
 
+    def test_recording_hides_tokens(self):
+        with tempfile.TemporaryDirectory() as d:
+            fake = Fake("--oauth-client", "id:secret", "--record", d + "/r")
+            code = fake.control("oauth_code", user="carol")["code"]
+            auth = base64.b64encode(b"id:secret").decode()
+            got = fake.post("oauth/token", {
+                "grant_type": "authorization_code", "code": code},
+                headers={"Authorization": "Basic " + auth}).json
+            fake.close()
+            with open(d + "/r") as f:
+                text = f.read()
+        self.assertIn(got["workspace_id"], text)
+        for secret in (got["access_token"], got["refresh_token"], auth):
+            self.assertNotIn(secret, text)
+
     def test_client_and_form(self):
         self.assertEqual(self.token("wrong", grant_type="x").status, 401)
         self.refused(self.token(grant_type="password"))

@@ -348,7 +348,7 @@ sub source_of
 	my %by_id = map { $_->{id} => $_ } @$books;
 
 	my $highlights = $self->rows(
-		"SELECT h.id, h.notebook_id, h.original_text, h.corrected_text, h.note, p.page_uuid AS page, coalesce(m.page_number, h.page_number) AS number
+		"SELECT h.id, h.notebook_id, n.author, upper(nullif(h.source_type, 'rm')) AS source_type, h.original_text, h.corrected_text, h.note, p.page_uuid AS page, coalesce(m.page_number, h.page_number) AS number
 		FROM highlights h JOIN notebooks n ON n.id = h.notebook_id LEFT JOIN pages p ON p.id = h.page_id
 		LEFT JOIN notebook_pages m ON m.page_id = p.id AND m.notebook_id = n.id
 		WHERE n.user_id IN ($list) AND NOT n.deleted ORDER BY number, h.id");
@@ -439,7 +439,8 @@ sub _wanted_blocks
 		push @blocks, ["p/$page->{uuid}", 'toggle'] if $page->{ready};
 		push @blocks, map {
 			[ "h/$_->{id}", $at->{highlights},
-				join("\n", $_->{corrected_text} || $_->{original_text}, $_->{note} || (), $_->{number} ? "Page $_->{number}" : ()) ]
+				join("\n", $_->{corrected_text} || $_->{original_text}, $_->{note} || (),
+					join(', ', $_->{number} ? "Page $_->{number}" : (), $_->{source_type} // (), $_->{author} // ()) || ()) ]
 		} @{ $of{ $page->{uuid} } // [] };
 	}
 	push @blocks, [ 't/', 'heading_2', 'To-dos' ] if @todos;

@@ -49,6 +49,9 @@ is((grep { $_->{title} =~ /corrected twice/ } $t->blocks_of($book))[0]{id}, $cor
 scenario('a highlight is added', 1, sub { push @h, highlight($pages[1], 'one more') });
 scenario('and at the last page', 1, sub { push @h, highlight($pages[4], 'at the end') });
 scenario('a highlight is deleted', 1, sub { $t->sql("DELETE FROM highlights WHERE id = $h[5]") });
+scenario('it says where it is from', 12, sub { $t->sql("UPDATE notebooks SET author = 'A. Writer' WHERE id = $book->{id}") });
+is((grep { $_->{title} =~ /corrected twice/ } $t->blocks_of($book))[0]{title}, "corrected twice\nand a note\nPage 4, PDF, A. Writer", 'with page, kind and author');
+scenario('and of which kind', 1, sub { $t->sql("UPDATE highlights SET source_type = 'epub' WHERE id = $h[3]") });
 scenario('a touch without a change', 0, sub { $t->sql('UPDATE highlights SET updated_at = now()') });
 scenario('an upload without a change', 0, sub { $t->arrange($book, @pages) });
 
@@ -69,6 +72,16 @@ scenario('the new page gets a highlight', undef, sub { push @h, highlight($new, 
 scenario('pages change places', undef, sub { @pages[ 1, 4 ] = @pages[ 4, 1 ]; $t->arrange($book, @pages) });
 scenario('all pages the other way round', undef, sub { @pages = reverse @pages; $t->arrange($book, @pages) });
 scenario('a page leaves the notebook', undef, sub { splice(@pages, 2, 1); $t->arrange($book, @pages) });
+# As others do who touch what is to move: it is due, and is equal.
+scenario('another does, and its highlights are written as they were', undef, sub {
+	my $gone = $pages[1];
+	$t->sql("BEGIN; UPDATE highlights SET note = 'x' WHERE page_id = $gone AND note IS NULL;
+		UPDATE highlights SET note = NULL WHERE note = 'x';
+		DELETE FROM notebook_pages WHERE page_id = $gone AND notebook_id = $book->{id}; COMMIT");
+	$t->settled('it left');
+	$t->equal('it left');
+	$t->arrange($book, @pages);
+});
 # Its highlight goes to the end; the pages it passes stay where they are.
 scenario('the first page gets a highlight', undef, sub { push @h, highlight($pages[0], 'left behind') });
 my @toggles = grep { $_->{type} eq 'toggle' } $t->blocks_of($book);
