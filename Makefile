@@ -65,6 +65,7 @@ OBJS = \
 	src/notion_done.o \
 	src/notion_edit.o \
 	src/notion_edit_plan.o \
+	src/notion_edit_worth.o \
 	src/notion_find.o \
 	src/notion_imagine.o \
 	src/notion_ledger.o \
@@ -81,6 +82,7 @@ OBJS = \
 	src/notion_part_page.o \
 	src/notion_plan.o \
 	src/notion_poll.o \
+	src/notion_print.o \
 	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \

@@ -32,6 +32,7 @@ CREATE TABLE rmsync.integration_configs (
 	state text NOT NULL DEFAULT 'active'
 		CHECK (state IN ('active', 'paused', 'auth', 'quota', 'held')),
 	state_reason text,
+	state_code text,				-- why it is held: the error code, or 'mass_delete'
 	state_since timestamptz NOT NULL DEFAULT now(),
 	blocked_until timestamptz,
 	fail_streak int NOT NULL DEFAULT 0,
@@ -204,7 +205,7 @@ CREATE TABLE rmsync.remote_changes (
 	user_id bigint NOT NULL,
 	target_name text NOT NULL,
 	external_id text NOT NULL,
-	kind text NOT NULL,				-- as the service calls it; later: look at it again
+	kind text NOT NULL,				-- as the service calls it; later: look at it again; verify: a query named it
 	at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (user_id, target_name, external_id, kind)
 );

@@ -244,7 +244,7 @@ BEGIN
 	IF going <= total * current_setting('rmsync.mass_delete_guard', true)::float8 THEN
 		RETURN false;
 	END IF;
-	UPDATE rmsync.integration_configs SET state = 'held', state_since = now(), updated_at = now(),
+	UPDATE rmsync.integration_configs SET state = 'held', state_code = 'mass_delete', state_since = now(), updated_at = now(),
 		state_reason = format('%s of %s delivered items would be deleted at once', going, total)
 	WHERE id = lane;
 	INSERT INTO rmsync.notifications (user_id, target_name, kind, message)

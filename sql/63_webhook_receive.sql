@@ -22,41 +22,93 @@ AS $$
 $$;
 COMMENT ON FUNCTION rmsync.same_service(text, text) IS 'two targets are at the same service: notion and notion-todos';
 
--- What is known of an event's object is marked; how many lanes are concerned.
--- An event says that something changed, not what: it is always read anew.
-CREATE FUNCTION rmsync.mark_remote(owner bigint, target text, event jsonb) RETURNS int
+-- Ids of columns are percent-encoded, and not always in the same way.
+CREATE FUNCTION rmsync.url_decode(id text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(string_agg(CASE WHEN m.part[1] ~ '^%[2-7][0-9A-Fa-f]$' THEN chr(('x' || substr(m.part[1], 2))::bit(8)::int) ELSE m.part[1] END,
+		'' ORDER BY m.n), '')
+	FROM regexp_matches(id, '%[2-7][0-9A-Fa-f]|.', 'g') WITH ORDINALITY AS m (part, n)
+$$;
+COMMENT ON FUNCTION rmsync.url_decode(text) IS 'the id of a column without percent-encoding';
+
+-- Is there anything to be done about an event?  Nothing is, if all its authors
+-- are ourselves, as far as the ledger knows who we are, and if it is about what
+-- belongs to the reader: the texts between ours, columns of his own.  Columns
+-- of ours are put right at once only if a person has changed them: an answer
+-- to what we have written ourselves could go on for ever.
+CREATE FUNCTION rmsync.is_news(c rmsync.integration_configs, r rmsync.sync_records, event jsonb) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE
+		WHEN jsonb_typeof(event -> 'authors') = 'array' AND NOT EXISTS (
+			SELECT FROM jsonb_array_elements(event -> 'authors') a
+			WHERE lower(a ->> 'id') IS DISTINCT FROM lower(coalesce(r.metadata_json ->> 'bot', c.grant_id)))
+			AND event -> 'authors' <> '[]' THEN false
+		WHEN event ->> 'type' = 'page.content_updated' THEN c.two_way AND r.item_type = 'notebook_metadata'
+		WHEN event ->> 'type' <> 'page.properties_updated' THEN true
+		WHEN r.item_type = 'todo' THEN c.two_way
+		ELSE r.item_type = 'notebook_metadata'
+			AND event @> '{"authors": [{"type": "person"}]}'
+			AND EXISTS (SELECT FROM jsonb_array_elements_text(CASE jsonb_typeof(event #> '{data,updated_properties}') WHEN 'array' THEN event #> '{data,updated_properties}' ELSE '[]' END) p,
+				jsonb_each_text(CASE jsonb_typeof(c.remote -> 'columns') WHEN 'object' THEN c.remote -> 'columns' ELSE '{}' END) k
+				WHERE rmsync.url_decode(p) = rmsync.url_decode(k.value))
+		END
+$$;
+COMMENT ON FUNCTION rmsync.is_news(rmsync.integration_configs, rmsync.sync_records, jsonb) IS 'a webhook event about an object of ours calls for something';
+
+-- What is known of an event's object is marked; how many lanes know it, and how
+-- many of them have something to do.  An event says that something changed, not
+-- what: it is always read anew.
+CREATE FUNCTION rmsync.mark_remote(owner bigint, target text, event jsonb, OUT known int, OUT marked int)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	change text := event ->> 'type';
 	entity text := lower(event #>> '{entity,id}');
-	n int;
 BEGIN
 	IF change LIKE 'data\_source.%' OR change LIKE 'database.%' THEN
-		-- the target keeps what it knows of the columns but looks at them again
 		WITH lanes AS (
-			UPDATE rmsync.integration_configs c SET remote = c.remote || '{"stale": true}'
+			SELECT c.id, c.user_id, c.target_name, rmsync.is_news(c, r, event) AS news
+			FROM rmsync.integration_configs c
+			-- any object that we have made tells who we are
+			LEFT JOIN LATERAL (SELECT * FROM rmsync.sync_records s
+				WHERE s.lane_id = c.id AND s.metadata_json ? 'bot' LIMIT 1) r ON true
 			WHERE (owner = 0 OR c.user_id = owner) AND rmsync.same_service(c.target_name, target)
 			  AND jsonb_typeof(c.remote) = 'object'
 			  AND entity IN (lower(c.remote ->> 'data_source_id'), lower(c.remote ->> 'database_id'))
-			RETURNING c.user_id, c.target_name)
-		INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind)
-		SELECT l.user_id, l.target_name, entity, change FROM lanes l
-		ON CONFLICT ON CONSTRAINT remote_changes_pkey DO UPDATE SET at = excluded.at;
+		), stale AS (
+			-- the target keeps what it knows of the columns but looks at them again
+			UPDATE rmsync.integration_configs c SET remote = c.remote || '{"stale": true}'
+			FROM lanes l WHERE l.id = c.id AND l.news
+		), ins AS (
+			INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind)
+			SELECT l.user_id, l.target_name, entity, change FROM lanes l WHERE l.news
+			ON CONFLICT ON CONSTRAINT remote_changes_pkey DO UPDATE SET at = excluded.at
+			RETURNING 1
+		)
+		SELECT (SELECT count(*) FROM lanes), (SELECT count(*) FROM ins) INTO known, marked;
 	ELSE
-		INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind)
-		SELECT DISTINCT r.user_id, r.target_name, entity, change
-		FROM rmsync.sync_records r
-		WHERE r.external_id = entity AND r.item_type <> 'page_text'
-		  AND (owner = 0 OR r.user_id = owner) AND rmsync.same_service(r.target_name, target)
-		ON CONFLICT ON CONSTRAINT remote_changes_pkey DO UPDATE SET at = excluded.at;
+		WITH lanes AS (
+			SELECT r.user_id, r.target_name, bool_or(rmsync.is_news(c, r, event)) AS news
+			FROM rmsync.sync_records r JOIN rmsync.integration_configs c ON c.id = r.lane_id
+			WHERE r.external_id = entity AND r.item_type <> 'page_text'
+			  AND (owner = 0 OR r.user_id = owner) AND rmsync.same_service(r.target_name, target)
+			GROUP BY r.user_id, r.target_name
+		), ins AS (
+			INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind)
+			SELECT l.user_id, l.target_name, entity, change FROM lanes l WHERE l.news
+			ON CONFLICT ON CONSTRAINT remote_changes_pkey DO UPDATE SET at = excluded.at
+			RETURNING 1
+		)
+		SELECT (SELECT count(*) FROM lanes), (SELECT count(*) FROM ins) INTO known, marked;
 	END IF;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION rmsync.mark_remote(bigint, text, jsonb) IS 'marks what a webhook event is about, where a lane knows it';
+COMMENT ON FUNCTION rmsync.mark_remote(bigint, text, jsonb) IS 'marks what a webhook event is about, where a lane knows it and has something to do';
 
 CREATE FUNCTION rmsync_webhook_receive(target text, headers jsonb, body bytea) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER
@@ -68,6 +120,7 @@ DECLARE
 	signature text;
 	owner bigint;
 	secret_of text;
+	m record;
 BEGIN
 	IF target IS NULL OR headers IS NULL OR body IS NULL OR jsonb_typeof(headers) <> 'object' THEN
 		RAISE EXCEPTION 'rmsync_webhook_receive() takes a target, an object of headers and a body'
@@ -113,8 +166,11 @@ BEGIN
 	THEN
 		RETURN jsonb_build_object('accepted', false, 'reason', 'unknown_event');
 	END IF;
-	IF rmsync.mark_remote(owner, target, event) = 0 THEN
+	SELECT * INTO m FROM rmsync.mark_remote(owner, target, event);
+	IF m.known = 0 THEN
 		RETURN jsonb_build_object('accepted', false, 'reason', 'unknown_object');
+	ELSIF m.marked = 0 THEN
+		RETURN jsonb_build_object('accepted', true, 'reason', 'nothing_to_do');
 	END IF;
 	PERFORM rmsync.wake();
 	RETURN jsonb_build_object('accepted', true, 'reason', 'marked');

@@ -45,7 +45,9 @@ $$;
 COMMENT ON FUNCTION rmsync.said_otherwise(boolean, boolean, boolean) IS 'what a target says other than was agreed, for the ledger';
 
 -- Puts a queue row where it is time to look: the lane's own time has come, or
--- somebody told that an object changed.  Only the first reads all that is new.
+-- somebody told that an object changed.  Only the first reads all that is new,
+-- and only where two_way asks for it.  A lane that is held because its database
+-- was missing goes on when it is said to be back.
 CREATE FUNCTION rmsync.polls_due(every int) RETURNS bigint[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -54,9 +56,17 @@ DECLARE
 	queued bigint[];
 BEGIN
 	-- asked at every wake-up: mostly nobody has such a lane
-	IF NOT EXISTS (SELECT FROM rmsync.integration_configs c WHERE c.two_way) THEN
+	IF NOT EXISTS (SELECT FROM rmsync.integration_configs c WHERE c.two_way)
+		AND NOT EXISTS (SELECT FROM rmsync.remote_changes x WHERE x.kind <> 'later')
+	THEN
 		RETURN NULL;
 	END IF;
+	UPDATE rmsync.integration_configs c SET state = 'active', state_reason = NULL, state_code = NULL, state_since = now(), updated_at = now()
+	WHERE c.id IN (SELECT h.id FROM rmsync.integration_configs h
+		WHERE h.state = 'held' AND h.state_code = 'database_missing'
+		  AND EXISTS (SELECT FROM rmsync.remote_changes x WHERE x.user_id = h.user_id AND x.target_name = h.target_name
+			AND x.kind IN ('data_source.undeleted', 'data_source.moved', 'database.undeleted', 'database.moved'))
+		ORDER BY h.id FOR NO KEY UPDATE SKIP LOCKED);
 	WITH timed AS (
 		SELECT c.id FROM rmsync.integration_configs c WHERE c.two_way AND c.poll_at <= now()
 		UNION ALL
@@ -65,7 +75,7 @@ BEGIN
 	), told AS (
 		SELECT c.id FROM rmsync.remote_changes x
 		JOIN rmsync.integration_configs c ON c.user_id = x.user_id AND c.target_name = x.target_name
-		WHERE x.kind <> 'later' AND c.two_way
+		WHERE x.kind <> 'later'
 	), lanes AS (
 		SELECT c.id, c.id IN (SELECT t.id FROM timed t) AS due
 		FROM rmsync.integration_configs c
@@ -99,6 +109,13 @@ END
 $$;
 COMMENT ON FUNCTION rmsync.polls_due(int) IS 'queues a look at the targets of lanes whose time has come; every: seconds between looks';
 
+-- How late a query may show what was changed, in whole minutes.  (Nobody says
+-- it; reads by id have been seen to be up to date.)
+CREATE FUNCTION rmsync.query_lag() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN interval '2 minutes';
+COMMENT ON FUNCTION rmsync.query_lag() IS 'how late a change may show in a query of a service';
+
 -- What a target must know to look: since when it does, objects somebody named,
 -- where the last look ended, and which notebooks' pages hold to-dos.
 CREATE FUNCTION rmsync.poll_input(lane bigint, everything boolean) RETURNS jsonb
@@ -109,11 +126,15 @@ AS $$
 		'since', now(),
 		'all', everything,
 		'state', coalesce(c.poll_state, '{}'),
-		-- changes show late in a query, and times are cut to the minute
-		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN c.poll_state ? 'resume' THEN interval '0' ELSE interval '2 minutes' END)
+		'began', to_char(date_trunc('minute', now() AT TIME ZONE 'UTC'), 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
+		-- times are cut to the minute
+		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN c.poll_state ? 'resume' THEN interval '0' ELSE rmsync.query_lag() END)
 			AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-		'marks', coalesce((SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'type', m.item_type))
-			FROM (SELECT x.external_id, min(r.item_type) AS item_type
+		-- look: is it still there; list: there are to-dos in it
+		'marks', coalesce((SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'type', m.item_type, 'look', m.look, 'list', m.list))
+			FROM (SELECT x.external_id, min(r.item_type) AS item_type,
+					bool_or(x.kind IN ('page.deleted', 'page.undeleted', 'page.moved')) AS look,
+					c.two_way AND bool_or(x.kind IN ('page.content_updated', 'later')) AS list
 				FROM rmsync.remote_changes x
 				LEFT JOIN rmsync.sync_records r ON r.external_id = x.external_id AND r.lane_id = c.id AND r.item_type <> 'page_text'
 				WHERE x.user_id = c.user_id AND x.target_name = c.target_name AND (everything OR x.kind <> 'later')
@@ -128,9 +149,10 @@ COMMENT ON FUNCTION rmsync.poll_input(bigint, boolean) IS 'what a target must kn
 -- One to-do as the target has it.  Returns what became of it: NULL nothing to
 -- do; agreed; host_updated; pushed (the host's value goes there); later (a
 -- request may be under way that we do not see, or the row is taken): look
--- again.  The ledger says afterwards what the target says, so that the mark
+-- again; verify (a query may tell what was before both sides agreed): read it by
+-- its id.  The ledger says afterwards what the target says, so that the mark
 -- which the host's trigger makes finds nothing to send.
-CREATE FUNCTION rmsync.merge_todo(c rmsync.integration_configs, item text, since timestamptz, ticked boolean, state boolean, edited timestamptz) RETURNS text
+CREATE FUNCTION rmsync.merge_todo(c rmsync.integration_configs, item text, since timestamptz, ticked boolean, state boolean, edited timestamptz, queried boolean) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -144,6 +166,7 @@ DECLARE
 	wanted boolean;
 	written text;
 	said jsonb;
+	young boolean;
 BEGIN
 	SELECT * INTO r FROM rmsync.sync_records s
 	WHERE s.user_id = c.user_id AND s.target_name = c.target_name AND s.item_type = 'todo' AND s.item_id = item
@@ -151,10 +174,11 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'later';
 	END IF;
+	young := r.updated_at >= since - CASE WHEN queried THEN rmsync.query_lag() ELSE interval '0' END;
 	base := (r.metadata_json ->> 'completed')::boolean;
 	IF base IS NOT NULL AND rmsync.remote_completion(base, r.metadata_json, ticked, state) IS NULL THEN
 		said := rmsync.said_otherwise(base, ticked, state);
-		IF r.updated_at < since AND rmsync.said_otherwise(base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean) <> said THEN
+		IF NOT young AND rmsync.said_otherwise(base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean) <> said THEN
 			-- it came to say what we agreed on anyway
 			UPDATE rmsync.sync_records s SET metadata_json = s.metadata_json - '{ticked,state}'::text[] || said
 			WHERE s.user_id = r.user_id AND s.target_name = r.target_name AND s.item_type = r.item_type AND s.item_id = item;
@@ -169,6 +193,8 @@ BEGIN
 			WHERE q.lane_id = c.id AND q.item_type = 'todo' AND q.item_id = item AND q.status = 'pending')
 	THEN
 		RETURN 'later';
+	ELSIF young THEN
+		RETURN 'verify';
 	END IF;
 
 	SELECT * INTO t FROM rmsync.source_todo s
@@ -205,12 +231,48 @@ BEGIN
 	RETURN CASE WHEN wanted = t.completed THEN 'agreed' ELSE 'host_updated' END;
 END
 $$;
-COMMENT ON FUNCTION rmsync.merge_todo(rmsync.integration_configs, text, timestamptz, boolean, boolean, timestamptz) IS 'merges one to-do as the target has it with the host''s';
+COMMENT ON FUNCTION rmsync.merge_todo(rmsync.integration_configs, text, timestamptz, boolean, boolean, timestamptz, boolean) IS 'merges one to-do as the target has it with the host''s';
+
+-- Objects that somebody named, of which a target has looked whether they are
+-- there.  What is gone, or is not as we have written it, is queued for
+-- delivery, which finds out for itself and does what the configuration says;
+-- a notebook that waits for its page goes on when that is there.
+CREATE FUNCTION rmsync.take_looks(c rmsync.integration_configs, since timestamptz, seen jsonb, lost jsonb) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH marks AS (
+		DELETE FROM rmsync.remote_changes m
+		WHERE m.user_id = c.user_id AND m.target_name = c.target_name AND m.at <= since
+		  AND m.external_id IN (SELECT jsonb_array_elements_text(seen))
+		RETURNING m.external_id, m.kind
+	), objects AS (
+		SELECT r.item_type, r.item_id, CASE r.item_type WHEN 'notebook_metadata' THEN r.item_id ELSE r.notebook_uuid END AS notebook,
+			lost ? r.external_id AS gone, bool_or(m.kind = 'page.properties_updated') AS edited,
+			EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.lane_id = c.id AND q.item_type = r.item_type AND q.item_id = r.item_id
+				AND q.error_code = 'page_lost' AND q.run_at > now()) AS waits
+		FROM marks m JOIN rmsync.sync_records r ON r.external_id = m.external_id AND r.lane_id = c.id
+		WHERE r.item_type IN ('notebook_metadata', 'todo') AND m.kind LIKE 'page.%'
+		GROUP BY r.item_type, r.item_id, r.notebook_uuid, r.external_id
+	), back AS (
+		UPDATE rmsync.sync_queue q SET run_at = NULL, updated_at = now()
+		FROM objects o
+		WHERE q.lane_id = c.id AND q.notebook_uuid = o.notebook AND q.error_code = 'page_lost' AND q.status = 'pending'
+		  AND o.item_type = 'notebook_metadata' AND NOT o.gone
+	)
+	SELECT rmsync.enqueue(c.id, array_agg(o.item_type), array_agg(o.item_id), array_agg(o.notebook), source => 'webhook', force => true)
+	FROM objects o
+	WHERE NOT o.waits AND (o.gone OR (o.edited AND o.item_type = 'notebook_metadata'))
+	HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION rmsync.take_looks(rmsync.integration_configs, timestamptz, jsonb, jsonb) IS 'queues what a target has found missing, lets go on what waited for it, and removes the marks';
 
 -- Takes what a target has read:
---	{"since", "found": [{"id", "ticked", "state", "edited"}], "seen": [objects
---	that were marked], "state": where the look ended, "end": nothing is left to
---	be read now (absent before the look ends), "error"}
+--	{"since", "found": [{"id", "ticked", "state", "edited", "queried": not read by
+--	its id}], "seen": [objects
+--	that were marked], "lost": [those of them that are gone or in the trash],
+--	"state": where the look ended, "end": nothing is left to be read now (absent
+--	before the look ends), "error"}
 -- Returns how many to-dos of the host changed.
 CREATE FUNCTION rmsync.take_remote(lane bigint, epoch int, report jsonb, every int) RETURNS int
 LANGUAGE plpgsql
@@ -226,21 +288,21 @@ DECLARE
 BEGIN
 	-- it may have been switched off, or led elsewhere, while it was read
 	SELECT * INTO c FROM rmsync.integration_configs i WHERE i.id = lane FOR NO KEY UPDATE;
-	IF NOT FOUND OR NOT c.two_way OR NOT c.is_enabled OR c.config_epoch <> epoch OR NOT rmsync.attached() THEN
+	IF NOT FOUND OR NOT c.is_enabled OR c.config_epoch <> epoch OR NOT rmsync.attached() THEN
 		RETURN 0;
 	END IF;
-	FOR f IN SELECT r.item_id, x.* FROM jsonb_to_recordset(report -> 'found') AS x (id text, ticked boolean, state boolean, edited timestamptz)
+	FOR f IN SELECT r.item_id, x.* FROM jsonb_to_recordset(report -> 'found') AS x (id text, ticked boolean, state boolean, edited timestamptz, queried boolean)
 		JOIN rmsync.sync_records r ON r.external_id = x.id AND r.item_type <> 'page_text'
 		-- most of them say nothing new
 		CROSS JOIN LATERAL (SELECT (r.metadata_json ->> 'completed')::boolean AS base) b
-		WHERE r.lane_id = lane AND r.item_type = 'todo'
+		WHERE c.two_way AND r.lane_id = lane AND r.item_type = 'todo'
 		  AND (b.base IS NULL OR rmsync.remote_completion(b.base, r.metadata_json, x.ticked, x.state) IS NOT NULL
 			OR rmsync.said_otherwise(b.base, x.ticked, x.state) <>
 				rmsync.said_otherwise(b.base, (r.metadata_json ->> 'ticked')::boolean, (r.metadata_json ->> 'state')::boolean))
-		ORDER BY r.item_id
+		ORDER BY r.item_id, x.queried NULLS FIRST
 	LOOP
 		BEGIN
-			outcome := rmsync.merge_todo(c, f.item_id, since, f.ticked, f.state, f.edited);
+			outcome := rmsync.merge_todo(c, f.item_id, since, f.ticked, f.state, f.edited, coalesce(f.queried, false));
 		EXCEPTION WHEN OTHERS THEN
 			-- a rule or a missing column of the host's: what else was read must not be lost
 			INSERT INTO rmsync.sync_log (user_id, target_name, item_type, item_id, status, operation, error_code, message, external_id)
@@ -248,21 +310,22 @@ BEGIN
 			outcome := 'refused';
 		END;
 		changed := changed + (outcome IS NOT DISTINCT FROM 'host_updated')::int;
-		IF outcome IN ('later', 'refused', 'not_attached') THEN
+		IF outcome IN ('later', 'verify', 'refused', 'not_attached') THEN
 			INSERT INTO rmsync.remote_changes AS m (user_id, target_name, external_id, kind, at)
-			VALUES (c.user_id, c.target_name, f.id, 'later', clock_timestamp())
+			VALUES (c.user_id, c.target_name, f.id, CASE outcome WHEN 'verify' THEN 'verify' ELSE 'later' END, clock_timestamp())
 			ON CONFLICT ON CONSTRAINT remote_changes_pkey DO UPDATE SET
 				-- what the host refuses is not asked for ever
-				at = CASE WHEN outcome = 'later' THEN excluded.at ELSE m.at END;
+				at = CASE WHEN outcome IN ('later', 'verify') THEN excluded.at ELSE m.at END;
 		END IF;
 		IF outcome IN ('refused', 'not_attached') THEN
 			problem := coalesce(problem, 'A to-do of the application could not be written, see rmsync.sync_log.');
 		END IF;
 	END LOOP;
 
-	DELETE FROM rmsync.remote_changes m
-	WHERE m.user_id = c.user_id AND m.target_name = c.target_name AND m.at <= since
-	  AND m.external_id IN (SELECT jsonb_array_elements_text(report -> 'seen'));
+	PERFORM rmsync.take_looks(c, since, coalesce(report -> 'seen', '[]'), coalesce(report -> 'lost', '[]'));
+	IF NOT c.two_way THEN
+		RETURN 0;
+	END IF;
 	UPDATE rmsync.integration_configs i SET
 		poll_state = coalesce(report -> 'state', i.poll_state),
 		poll_error = CASE WHEN report ? 'end' OR problem IS NOT NULL THEN problem ELSE i.poll_error END,

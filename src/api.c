@@ -314,6 +314,7 @@ static void
 run_engine(RmsyncEngine *engine, int64 max_items)
 {
 	bool woken = true;
+	bool held = false;
 
 	for (;;)
 	{
@@ -322,6 +323,14 @@ run_engine(RmsyncEngine *engine, int64 max_items)
 		RmsyncEngineState state = rmsync_engine_turn(engine, woken, &timeout_ms);
 
 		woken = false;
+
+		/* who wants to interrupt it must wait for new tokens */
+		if (!held && rmsync_tokens_under_way)
+			HOLD_INTERRUPTS();
+		else if (held && !rmsync_tokens_under_way)
+			RESUME_INTERRUPTS();
+		held = rmsync_tokens_under_way;
+
 		rmsync_engine_stat(engine, &stat);
 		if (state == RMSYNC_ENGINE_GONE)
 			break;
@@ -333,6 +342,8 @@ run_engine(RmsyncEngine *engine, int64 max_items)
 			break;
 		foreground_wait(engine, timeout_ms);
 	}
+	if (held)
+		RESUME_INTERRUPTS();
 }
 
 Datum

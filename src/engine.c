@@ -243,6 +243,32 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 	return true;
 }
 
+/*
+ * Tokens come first, in a transaction of their own: no error of anything else
+ * may keep them from being stored.  Returns false if the extension is gone.
+ */
+static bool
+tokens_turn(RmsyncEngine *engine)
+{
+	int64 now_us = rmsync_engine_now();
+	bool durable;
+
+	if (rmsync_engine_refresh_wait(engine, now_us) != 0)
+		return true;
+	rmsync_txn_begin("rmsync: renewing a token");
+	MemoryContextSwitchTo(engine->turn_cxt);
+	if (!rmsync_store_present())
+	{
+		rmsync_txn_end(false);
+		return false;
+	}
+	durable = rmsync_engine_refresh_store(engine, now_us);
+	rmsync_store_flush();
+	rmsync_txn_end(durable);
+	rmsync_engine_refresh_stored(engine);
+	return true;
+}
+
 /* Writes and reads rows of our lanes.  Returns false if the extension is gone. */
 static bool
 lanes_turn(RmsyncEngine *engine, int64 now_us)
@@ -265,7 +291,6 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 	durable = rmsync_engine_record(engine, now_us);
 	others = engine->others;
 	engine->others = false;
-	durable = rmsync_engine_refresh_store(engine, now_us) || durable;
 	rmsync_engine_flush_lanes(engine, now_us, false);
 	if (engine->look_for_suspects || engine->has_suspects)
 		rmsync_engine_find_suspects(engine, now_us, &others);
@@ -288,7 +313,6 @@ lanes_turn(RmsyncEngine *engine, int64 now_us)
 	if (others && !engine->foreground)
 		rmsync_wake_database(MyDatabaseId);
 	rmsync_engine_recorded(engine);
-	rmsync_engine_refresh_stored(engine);
 	if (engine->careful > 0)
 		engine->careful--;
 	return true;
@@ -300,6 +324,8 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 {
 	bool check = now_us >= engine->next_check_us;
 
+	if (!tokens_turn(engine))
+		return false;
 	engine->again_us = 0;
 	woken = woken || engine->woken_again;
 	if ((woken || check || due_passed(engine)) &&
@@ -490,10 +516,10 @@ rmsync_engine_reload(RmsyncEngine *engine)
 void
 rmsync_engine_shutdown(RmsyncEngine *engine)
 {
-	bool tokens = rmsync_engine_refresh_finish(engine);
-
+	if (rmsync_engine_refresh_finish(engine))
+		(void) tokens_turn(engine);
 	if (engine->nended == 0 && engine->ncommitting == 0 &&
-		engine->totals_since_us == 0 && !tokens)
+		engine->totals_since_us == 0)
 		return;
 	rmsync_txn_begin("rmsync: recording before exit");
 	MemoryContextSwitchTo(engine->turn_cxt);
@@ -502,12 +528,10 @@ rmsync_engine_shutdown(RmsyncEngine *engine)
 		/* also if somebody else is at the queue: it is now or never */
 		(void) rmsync_store_lock_queue(false);
 		(void) rmsync_engine_record(engine, rmsync_engine_now());
-		if (tokens)
-			(void) rmsync_engine_refresh_store(engine, rmsync_engine_now());
 		rmsync_engine_flush_lanes(engine, rmsync_engine_now(), true);
 		rmsync_store_flush();
 	}
-	rmsync_txn_end(tokens);
+	rmsync_txn_end(false);
 }
 
 void

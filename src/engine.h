@@ -9,6 +9,8 @@
 #ifndef RMSYNC_ENGINE_H
 #define RMSYNC_ENGINE_H
 
+#include <signal.h>
+
 #include "datatype/timestamp.h"
 
 typedef struct RmsyncEngine RmsyncEngine;
@@ -58,10 +60,19 @@ extern void rmsync_engine_recover(RmsyncEngine *engine);
 extern void rmsync_engine_reload(RmsyncEngine *engine);
 
 /*
- * Flushes finished results in one short transaction and gives up ownership.
- * Called with interrupts held at exit; lets nothing escape.
+ * Before the end of the process: waits for new tokens that are under way
+ * (until their request's time-out, or ProcDiePending), stores them, and then
+ * flushes finished results.  May throw; called again after
+ * rmsync_engine_recover it goes on with what is left.
  */
 extern void rmsync_engine_shutdown(RmsyncEngine *engine);
+
+/*
+ * A service is asked for new tokens, or has sent them, and the old ones are as
+ * good as dead: the process must not end now without rmsync_engine_shutdown.
+ * A signal handler may read it.
+ */
+extern volatile sig_atomic_t rmsync_tokens_under_way;
 extern void rmsync_engine_destroy(RmsyncEngine *engine);
 
 /* Earliest time queued work becomes due; 0 = none known. */

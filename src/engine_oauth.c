@@ -11,7 +11,7 @@
  *			 had the lock before may have renewed them
  *	SENT	 the request is with the transport, no transaction is open
  *	ANSWERED both new tokens are stored, for all lanes of the grant, in one
- *			 durable commit before anything else is sent
+ *			 durable commit of their own before anything else is done
  *
  * The service ends the old pair of tokens when it answers, so an answer that
  * is lost may have cost the grant.  Nobody can know but by asking again, which
@@ -20,10 +20,16 @@
  * stored.  If the old refresh token is dead, the lane stops and its user is
  * told, once for the grant.
  *
+ * From the moment a request is handed to the transport until its answer is
+ * stored, rmsync_tokens_under_way is set, and the process must not end of its
+ * own accord: it finishes here first (rmsync_engine_refresh_finish).  A crash
+ * meanwhile is an answer that is lost.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
@@ -41,8 +47,8 @@
 /* The answer is there but cannot be stored. */
 #define STORE_RETRY_US 1000000
 
-/* At exit an answer is waited for this long: without it the grant is lost. */
-#define EXIT_WAIT_MS 5000
+/* The end of the process waits for it, and Notion gives up before. */
+#define MAX_TIMEOUT_MS 75000
 
 /* Renewed and refused again: it is not the token's age. */
 #define MAX_REFRESHES 1
@@ -78,6 +84,8 @@ typedef struct EngineRefresh
 	RmsyncHttpResponse response;
 } EngineRefresh;
 
+volatile sig_atomic_t rmsync_tokens_under_way = false;
+
 static bool
 configured(void)
 {
@@ -102,6 +110,19 @@ release(EngineRefresh *refresh)
 	refresh->lane->refresh = NULL;
 	dlist_delete(&refresh->node);
 	MemoryContextDelete(refresh->cxt);
+}
+
+static bool
+any_beyond(RmsyncEngine *engine, RefreshStep step)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &engine->refreshes)
+	{
+		if (dlist_container(EngineRefresh, node, iter.cur)->step > step)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -218,7 +239,7 @@ plan_request(RmsyncEngine *engine, EngineRefresh *refresh,
 		old = MemoryContextSwitchTo(refresh->cxt);
 		refresh->refresh_token = pstrdup(token);
 		lane->lease->target->oauth->refresh(&client, token, &refresh->request);
-		refresh->request.timeout_ms = rmsync_http_timeout;
+		refresh->request.timeout_ms = Min(rmsync_http_timeout, MAX_TIMEOUT_MS);
 		MemoryContextSwitchTo(old);
 		explicit_bzero(secret, strlen(secret));
 		refresh->next = REFRESH_SEND;
@@ -400,9 +421,16 @@ on_answer(void *arg, const RmsyncHttpResponse *response)
 	refresh->step = REFRESH_ANSWERED;
 }
 
-static void
+/*
+ * Who wants this process to end has to wait from here on; if somebody wanted
+ * it before, nothing is begun.  Returns false then.
+ */
+static bool
 send_refresh(RmsyncEngine *engine, EngineRefresh *refresh)
 {
+	rmsync_tokens_under_way = true;
+	if (ProcDiePending)
+		return false;
 	refresh->step = REFRESH_SENT;
 	engine->stat.requests++;
 	rmsync_http_start(engine->http, &refresh->request, refresh->cxt, on_answer,
@@ -415,6 +443,7 @@ send_refresh(RmsyncEngine *engine, EngineRefresh *refresh)
 		if (strcmp(refresh->request.headers[i].name, "Authorization") == 0)
 			explicit_bzero(value, strlen(value));
 	}
+	return true;
 }
 
 /* After the commit. */
@@ -428,9 +457,9 @@ rmsync_engine_refresh_stored(RmsyncEngine *engine)
 		EngineRefresh *refresh = dlist_container(EngineRefresh, node, iter.cur);
 		RmsyncLane *lane = refresh->lane;
 
-		if (refresh->next == REFRESH_SEND)
-			send_refresh(engine, refresh);
-		else if (refresh->next == REFRESH_FINISH)
+		if (refresh->next == REFRESH_SEND && !send_refresh(engine, refresh))
+			refresh->next = REFRESH_FINISH;
+		if (refresh->next == REFRESH_FINISH)
 		{
 			if (refresh->renewed)
 				lane->refreshes++;
@@ -443,6 +472,7 @@ rmsync_engine_refresh_stored(RmsyncEngine *engine)
 		}
 		refresh->next = REFRESH_STAY;
 	}
+	rmsync_tokens_under_way = any_beyond(engine, REFRESH_WANTED);
 }
 
 /* Microseconds until a refresh needs the database; -1 = none does. */
@@ -477,13 +507,13 @@ any_sent(RmsyncEngine *engine)
 }
 
 /*
- * The process is about to end: waits a moment for answers that are under way,
- * because with them the tokens would be lost.  True if there are any to store.
+ * The process is about to end: waits for answers that are under way, because
+ * with them the tokens would be lost.  Their time-out ends it, or somebody who
+ * asks for the second time.  True if there are any to store.
  */
 bool
 rmsync_engine_refresh_finish(RmsyncEngine *engine)
 {
-	int64 end_us = rmsync_engine_now() + INT64CONST(1000) * EXIT_WAIT_MS;
 	dlist_mutable_iter iter;
 
 	if (engine->abandoned)
@@ -495,13 +525,18 @@ rmsync_engine_refresh_finish(RmsyncEngine *engine)
 		if (refresh->step == REFRESH_WANTED)
 			release(refresh);
 	}
-	while (any_sent(engine) && rmsync_engine_now() < end_us)
+	while (any_sent(engine) && !ProcDiePending)
 	{
-		(void) WaitLatchOrSocket(NULL,
-								 WL_SOCKET_READABLE | WL_TIMEOUT |
-									 WL_EXIT_ON_PM_DEATH,
-								 rmsync_http_fd(engine->http), 50,
-								 PG_WAIT_EXTENSION);
+		long wait = rmsync_http_wait_ms(engine->http);
+
+		if (wait != 0)
+			(void) WaitLatchOrSocket(MyLatch,
+									 WL_LATCH_SET | WL_SOCKET_READABLE |
+										 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+									 rmsync_http_fd(engine->http),
+									 wait < 0 ? 1000 : Min(wait, 1000),
+									 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
 		rmsync_http_poll(engine->http, 64);
 	}
 	return rmsync_engine_refresh_wait(engine, rmsync_engine_now()) >= 0;
@@ -515,4 +550,5 @@ rmsync_engine_refresh_drop(RmsyncEngine *engine)
 
 	dlist_foreach_modify(iter, &engine->refreshes)
 		release(dlist_container(EngineRefresh, node, iter.cur));
+	rmsync_tokens_under_way = false;
 }

@@ -82,13 +82,14 @@ rmsync_engine_blame(EngineJob *ejob)
 /* A lane state and its one notification. */
 static void
 stop_lane(RmsyncLane *lane, RmsyncLaneState state, const char *kind,
-		  const char *reason, int requests)
+		  const char *code, const char *reason, int requests)
 {
 	if (!lane->usable && lane->refresh == NULL)
 		return; /* another job of it said so already */
 	lane->usable = false;
 	lane->refreshes = 0;
-	if (!rmsync_store_lane_state(lane->lane_id, state, reason, lane->credentials))
+	if (!rmsync_store_lane_state(lane->lane_id, state, code, reason,
+								 lane->credentials))
 		return;
 	rmsync_store_notify(&lane->info, kind, reason ? reason : kind, NULL);
 	rmsync_store_log(&lane->info, NULL, "lane", NULL, kind, reason, requests, 0);
@@ -99,7 +100,7 @@ job_stops_lane(EngineJob *ejob, RmsyncLaneState state, const char *kind)
 {
 	const RmsyncFailure *fail = &ejob->job.fail;
 
-	stop_lane(ejob->lane, state, kind,
+	stop_lane(ejob->lane, state, kind, fail->code,
 			  fail->message ? fail->message : fail->code, ejob->job.requests);
 }
 
@@ -112,7 +113,7 @@ rmsync_engine_refused(RmsyncLane *lane, const char *reason, int requests)
 {
 	if (!lane->has_backup || lane->backup_tried)
 	{
-		stop_lane(lane, RMSYNC_LANE_AUTH, "auth_failure", reason, requests);
+		stop_lane(lane, RMSYNC_LANE_AUTH, "auth_failure", NULL, reason, requests);
 		return;
 	}
 	lane->swapped = true;

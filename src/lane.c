@@ -200,7 +200,7 @@ rebuild(RmsyncLane *lane, RmsyncLaneRow *row)
 	{
 		if (row->state == RMSYNC_LANE_ACTIVE)
 		{
-			rmsync_store_lane_state(row->lane_id, RMSYNC_LANE_AUTH,
+			rmsync_store_lane_state(row->lane_id, RMSYNC_LANE_AUTH, NULL,
 									RMSYNC_NO_KEY_OPENS, row->credentials);
 			rmsync_store_notify(&lane->info, "auth_failure",
 								"The stored credentials cannot be decrypted.",
@@ -294,7 +294,7 @@ rmsync_lanes_reopen(MemoryContext cxt, RmsyncLaneList *lanes)
 		if (!opens(rows[i].user_id, rows[i].config) ||
 			(rows[i].access != NULL && !opens(rows[i].user_id, rows[i].access)))
 			continue;
-		rmsync_store_lane_state(rows[i].lane_id, RMSYNC_LANE_ACTIVE, NULL,
+		rmsync_store_lane_state(rows[i].lane_id, RMSYNC_LANE_ACTIVE, NULL, NULL,
 								rows[i].credentials);
 		lanes->ids[lanes->n++] = rows[i].lane_id;
 	}

@@ -34,8 +34,8 @@ static const int default_delays[] = { 2000, 10000, 60000, 300000 };
 		"database_title", "available_properties", "verify_ssl"
 
 const char *const rmsync_notion_config_keys[] = {
-	SHARED_KEYS, "page_order", "page_title",  "highlights", "todos",
-	"layout",	 "two_way",	   "split_pages", "lost_page",	NULL
+	SHARED_KEYS, "page_order",	"page_title", "highlights", "todos", "layout",
+	"two_way",	 "split_pages", "lost_page",  "edits",		NULL
 };
 const char *const rmsync_notion_todos_config_keys[] = { SHARED_KEYS,
 														"use_status_property",
@@ -78,6 +78,9 @@ const char rmsync_notion_config_schema[] = SHARED_SCHEMA
 	"\"lost_page\":{\"enum\":[\"recreate\",\"stop\"],"
 	"\"default\":\"recreate\","
 	"\"title\":\"When a notebook's page is gone or unshared\"},"
+	"\"edits\":{\"enum\":[\"in_place\",\"fewest_requests\"],"
+	"\"default\":\"in_place\","
+	"\"title\":\"When the text of a page changes\"},"
 	"\"todos\":{\"enum\":[\"blocks\",\"off\"],\"default\":\"off\"},"
 	"\"layout\":{\"enum\":[\"full\",\"compact\"],\"default\":\"full\","
 	"\"title\":\"compact: a page is one block, its text as Markdown\"},"
@@ -163,6 +166,18 @@ read_lost_page(NotionConfig *config, const JsonbValue *value)
 		(strcmp(policy, "recreate") != 0 && strcmp(policy, "stop") != 0))
 		return "must be \"recreate\" or \"stop\"";
 	config->stop_if_lost = strcmp(policy, "stop") == 0;
+	return NULL;
+}
+
+static const char *
+read_edits(NotionConfig *config, const JsonbValue *value)
+{
+	char *edits = rmsync_config_string(value);
+
+	if (edits == NULL || (strcmp(edits, "in_place") != 0 &&
+						  strcmp(edits, "fewest_requests") != 0))
+		return "must be \"in_place\" or \"fewest_requests\"";
+	config->fewest_requests = strcmp(edits, "fewest_requests") == 0;
 	return NULL;
 }
 
@@ -306,6 +321,8 @@ read_field(NotionConfig *config, const RmsyncConfigField *field)
 		return read_todos(config, value);
 	if (strcmp(key, "lost_page") == 0)
 		return read_lost_page(config, value);
+	if (strcmp(key, "edits") == 0)
+		return read_edits(config, value);
 	if (strcmp(key, "layout") == 0)
 		return read_layout(config, value);
 	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)

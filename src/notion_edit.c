@@ -7,17 +7,19 @@
  * with it, and the links to them.  So a small change is made where it is:
  *
  *	EDIT_LIST	what stands in the toggle is read, and compared with what we
- *				wrote and with what is wanted (notion_match.c)
+ *				wrote and with what is wanted (notion_match.c); then, where that
+ *				is not certain to be the same, what is below its blocks
  *	EDIT		blocks are changed (PATCH), added (one append per run of
  *				neighbours), and those that are no more are deleted, in this
  *				order: a text is never gone before the new one is there
  *
  * Blocks that are as wanted are not touched, and neither is what a reader has
  * added.  Before the first write the ledger says, in one commit, that the
- * toggle is in doubt, and what the edit may bring.  A job that finds it so,
- * after a crash or an answer that was lost, reads the toggle again and aligns
- * again; so nothing is sent twice, and no intents are needed.  An append that
- * may have been lost is looked for twice before it is sent again, as all are.
+ * toggle is in doubt, what the edit may bring, and below which blocks.  A job
+ * that finds it so, after a crash or an answer that was lost, reads the toggle
+ * and what is below these blocks and aligns again; so nothing is sent twice,
+ *and no intents are needed.  An append that may have been lost is looked for
+ *twice before it is sent again, as all are.
  *
  * Whatever cannot be told for certain, or is no small change, is left to the
  * other way, a new toggle (notion_write.c).
@@ -38,6 +40,13 @@
 
 
 /* ---- EDIT_LIST ---- */
+
+/* The prints of what is wanted, for the ledger. */
+static char *
+wanted_text(const NotionEdit *edit)
+{
+	return rmsync_notion_prints_text(edit->levels->wanted, edit->levels->nwanted);
+}
 
 /* The toggle is written anew after all. */
 static void
@@ -70,11 +79,14 @@ static void
 list_start(NotionJob *nj)
 {
 	NotionEdit *edit = nj->edit;
+	MemoryContext old = MemoryContextSwitchTo(nj->batch_cxt);
 
-	edit->nfound = 0;
 	edit->cursor = NULL;
 	edit->reads++;
 	nj->state = NOTION_EDIT_LIST;
+	if (!rmsync_notion_edit_begin(edit))
+		give_up(nj);
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -91,7 +103,6 @@ rmsync_notion_edit_start(NotionJob *nj, NotionPage *page)
 	old = MemoryContextSwitchTo(nj->batch_cxt);
 	nj->edit = edit = palloc0(sizeof(NotionEdit));
 	edit->page = page;
-	edit->found = palloc(sizeof(NotionFound) * (NOTION_MAX_PRINTS + 1));
 	edit->title = rmsync_notion_title(nj, page->item);
 	MemoryContextSwitchTo(old);
 	list_start(nj);
@@ -105,7 +116,7 @@ list_request(NotionJob *nj, RmsyncHttpRequest *request)
 
 	initStringInfo(&path);
 	appendStringInfo(&path, "/blocks/%s/children?page_size=100",
-					 edit->page->item->ledger.external_id);
+					 edit->level->parent);
 	if (edit->cursor != NULL)
 	{
 		appendStringInfoString(&path, "&start_cursor=");
@@ -116,25 +127,34 @@ list_request(NotionJob *nj, RmsyncHttpRequest *request)
 	nj->about = edit->page->item;
 }
 
-
 /*
- * The whole list is here.
+ * What is to be listed is not there: the toggle, or a block that was there a
+ * moment ago.
  */
 static void
-listed(NotionJob *nj)
+list_gone(NotionJob *nj)
 {
 	NotionEdit *edit = nj->edit;
-	MemoryContext old = MemoryContextSwitchTo(nj->batch_cxt);
+
+	if (edit->level == edit->levels)
+		toggle_gone(nj);
+	else if (edit->reads < MAX_READS)
+		list_start(nj);
+	else
+		give_up(nj);
+}
+
+/*
+ * All lists are here.
+ */
+static void
+planned(NotionJob *nj)
+{
+	NotionEdit *edit = nj->edit;
 	NotionPage *page = edit->page;
 	bool title = false;
 	bool append = false;
 
-	if (!rmsync_notion_edit_plan(nj, edit))
-	{
-		MemoryContextSwitchTo(old);
-		give_up(nj);
-		return;
-	}
 	for (int i = 0; i < edit->nops; i++)
 	{
 		title = title || edit->ops[i].kind == EDIT_TITLE;
@@ -148,11 +168,57 @@ listed(NotionJob *nj)
 		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
 	}
 	else if (edit->nops > 0)
-		rmsync_notion_doubt_edit(nj, page,
-								 rmsync_notion_prints_text(edit->wanted,
-														   edit->nwanted),
-								 title, append);
+		rmsync_notion_doubt_edit(nj, page, wanted_text(edit),
+								 rmsync_notion_edit_touched(edit), title, append);
+}
+
+/*
+ * A list is complete.
+ */
+static void
+listed(NotionJob *nj)
+{
+	NotionEdit *edit = nj->edit;
+	MemoryContext old = MemoryContextSwitchTo(nj->batch_cxt);
+
+	edit->cursor = NULL;
+	if (!rmsync_notion_edit_compare(edit) ||
+		(edit->level == NULL && !rmsync_notion_edit_plan(nj, edit)))
+		give_up(nj);
+	else if (edit->level == NULL)
+		planned(nj);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Adds blocks to those that were found.  Returns false if that is not what is
+ * in there now.
+ */
+static bool
+add_found(NotionEdit *edit, Jsonb *results, int n)
+{
+	EditLevel *level = edit->level;
+
+	if (level->nfound + n > level->max_found)
+	{
+		level->max_found = level->nfound + n;
+		level->found =
+			level->found
+				? repalloc(level->found, sizeof(NotionFound) * level->max_found)
+				: palloc(sizeof(NotionFound) * level->max_found);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		Jsonb *block = rmsync_json_element(results, i);
+
+		/* only live ones are listed: what they are in is in the trash */
+		if (rmsync_json_get_bool(block, "in_trash", false))
+			return false;
+		if (rmsync_notion_read_found(block, &level->found[level->nfound]))
+			level->nfound++;
+	}
+	edit->nfound += n;
+	return true;
 }
 
 static void
@@ -162,12 +228,13 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	MemoryContext old;
 	Jsonb *results;
 	char *cursor;
+	bool there;
 	int n;
 
 	if (answer != NOTION_DONE)
 	{
 		if (answer == NOTION_GONE)
-			toggle_gone(nj);
+			list_gone(nj);
 		else
 			give_up(nj);
 		return;
@@ -182,23 +249,12 @@ list_response(NotionJob *nj, NotionAnswer answer)
 		return;
 	}
 	old = MemoryContextSwitchTo(nj->batch_cxt);
-	for (int i = 0; i < n; i++)
-	{
-		Jsonb *block = rmsync_json_element(results, i);
-
-		/* only live ones are listed: it is the toggle that is in the trash */
-		if (rmsync_json_get_bool(block, "in_trash", false))
-		{
-			MemoryContextSwitchTo(old);
-			toggle_gone(nj);
-			return;
-		}
-		if (rmsync_notion_read_found(block, &edit->found[edit->nfound]))
-			edit->nfound++;
-	}
+	there = add_found(edit, results, n);
 	cursor = rmsync_json_get_string(nj->reply, "next_cursor", NULL);
 	MemoryContextSwitchTo(old);
-	if (!rmsync_json_get_bool(nj->reply, "has_more", false))
+	if (!there)
+		list_gone(nj);
+	else if (!rmsync_json_get_bool(nj->reply, "has_more", false))
 		listed(nj);
 	else if (cursor == NULL || n == 0)
 		rmsync_notion_stop_invalid(nj); /* half a list must not count */
@@ -216,8 +272,7 @@ edited(NotionJob *nj)
 	NotionEdit *edit = nj->edit;
 	NotionPage *page = edit->page;
 
-	rmsync_notion_set_shape(nj, &page->shape,
-							rmsync_notion_prints_text(edit->wanted, edit->nwanted),
+	rmsync_notion_set_shape(nj, &page->shape, wanted_text(edit),
 							rmsync_notion_title_hash(edit->title));
 	page->next = NULL;
 	rmsync_notion_page_meta(nj, page->item);
@@ -237,9 +292,8 @@ op_request(NotionJob *nj, RmsyncHttpRequest *request)
 	item->requests++;
 	if (op->kind == EDIT_APPEND)
 		rmsync_notion_call(nj, request, NOTION_ADD, "PATCH",
-						   psprintf("/blocks/%s/children",
-									item->ledger.external_id),
-						   op->body, op->len);
+						   psprintf("/blocks/%s/children", op->id), op->body,
+						   op->len);
 	else
 		rmsync_notion_call(nj, request, NOTION_SET,
 						   op->kind == EDIT_DELETE ? "DELETE" : "PATCH",
@@ -277,8 +331,6 @@ op_response(NotionJob *nj, NotionAnswer answer)
 		/* somebody else is at work here: what is there now? */
 		list_start(nj);
 	}
-	else if (answer == NOTION_GONE)
-		toggle_gone(nj);
 	else
 		give_up(nj);
 }
@@ -322,21 +374,20 @@ rmsync_notion_edit_response(NotionJob *nj, const RmsyncHttpResponse *response)
 char *
 rmsync_notion_edit_imagine(NotionJob *nj)
 {
-	NotionPrint *known = NULL;
+	NotionEdit *edit = nj->edit;
+	const NotionMemory *memory = &edit->level->memory;
 	StringInfoData buf;
-	int n = 0;
 
-	if (nj->edit->page->next == NULL)
-		known = rmsync_notion_prints_read(nj->edit->page->shape.prints, &n);
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"results\":[");
-	for (int i = 0; known != NULL && i < n; i++)
+	for (int i = 0; !edit->doubt && i < memory->nknown; i++)
 	{
 		appendStringInfo(&buf, "%s{", i > 0 ? "," : "");
 		rmsync_json_field(&buf, "id",
-						  psprintf("00000000-0000-4000-8000-%012d", i + 1));
+						  psprintf("00000000-0000-4000-8000-%012d",
+								   edit->nfound + i + 1));
 		rmsync_json_field(&buf, "imagined",
-						  rmsync_notion_prints_text(&known[i], 1));
+						  rmsync_notion_prints_text(&memory->known[i], 1));
 		appendStringInfoChar(&buf, '}');
 	}
 	appendStringInfoString(&buf, "],\"has_more\":false}");

@@ -1,113 +1,160 @@
 /*-------------------------------------------------------------------------
  *
  * notion_edit_plan.c
- *	  Is a change made in place, and with which requests?
+ *	  What is there, what is wanted, and the requests in between.
  *
- * Called by notion_edit.c and notion_plan.c.
+ * Called by notion_edit.c.  The toggle is compared first.  Only where what is
+ * below one of its blocks is not as wanted, or nobody knows, is that listed and
+ * compared, too, and so on down.  No request is made before all is compared,
+ *and nothing must be planned for a block that is not certain to be ours.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "utils/memutils.h"
-
-#include "markdown.h"
 #include "notion_edit.h"
 
-/*
- * A new toggle takes two writes, an append (which it may share with others)
- * and a deletion.  Up to that number an edit costs nothing more.  More writes
- * are worth it if they save comments: at least two blocks that stay for each of
- * them, and not so many that other pages have to wait, at 180 a minute.
- */
-#define FEW_WRITES 2
-#define MANY_WRITES 20
-#define KEPT_PER_WRITE 2
 
-/* Prints of versions in doubt that are carried along, in bytes. */
-#define MAX_DOUBT 65536
+/* ---- comparing ---- */
 
-
-/* ---- is it worth while? ---- */
-
-static bool
-few_enough(const NotionCost *cost)
+static EditLevel *
+add_level(NotionEdit *edit, EditLevel *up, const char *parent,
+		  NotionBlock *first, const NotionPrint *wanted, int nwanted)
 {
-	return cost->writes <= FEW_WRITES ||
-		   (cost->writes * KEPT_PER_WRITE <= cost->kept &&
-			cost->writes <= MANY_WRITES);
+	EditLevel *level = palloc0(sizeof(EditLevel));
+	int n = 0;
+
+	level->up = up;
+	level->parent = parent;
+	level->wanted = wanted;
+	level->nwanted = nwanted;
+	level->blocks = palloc(sizeof(NotionBlock *) * (nwanted + 1));
+	for (NotionBlock *block = first; block != NULL; block = block->next)
+		level->blocks[n++] = block;
+	Assert(n == nwanted);
+	if (edit->levels == NULL)
+		edit->levels = level;
+	else
+		edit->last->next = level;
+	edit->last = level;
+	return level;
 }
 
-/* The blocks of the text that is wanted; false if it cannot be parsed. */
-static bool
-render(const RmsyncItem *item, NotionBlock **first)
+bool
+rmsync_notion_edit_begin(NotionEdit *edit)
 {
-	const char *text = item->src.text ? item->src.text : "";
-	char *why = NULL;
-	RmsyncDocument *doc = rmsync_markdown_parse(text, strlen(text), &why);
+	NotionPage *page = edit->page;
+	const char *text = page->shape.prints;
+	NotionBlock *first;
+	NotionPrint *known;
+	NotionPrint *wanted;
+	EditLevel *level;
+	int nknown;
+	int nwanted;
 
-	if (doc == NULL)
+	edit->doubt = page->next != NULL;
+	if (edit->doubt)
+		text = psprintf("%s %s", text, page->next);
+	known = rmsync_notion_prints_read(text, &nknown);
+	if (known == NULL || !rmsync_notion_edit_render(page->item, &first))
 		return false;
-	*first = rmsync_notion_render(doc);
+	wanted = rmsync_notion_prints(first, &nwanted);
+	if (nwanted > NOTION_MAX_PRINTS)
+		return false;
+	edit->pool = rmsync_notion_prints_flat(known, nknown, &edit->npool);
+	edit->levels = NULL;
+	edit->nfound = edit->below = 0;
+	edit->thrifty = false;
+	level = add_level(edit, NULL, page->item->ledger.external_id, first, wanted,
+					  nwanted);
+	level->must_list = true;
+	level->memory.known = edit->doubt ? edit->pool : known;
+	level->memory.nknown = edit->doubt ? edit->npool : nknown;
+	level->memory.doubt = edit->doubt;
+	level->memory.touched = edit->doubt ? page->touched : NULL;
+	edit->level = level;
 	return true;
 }
 
 /*
- * Judged by what we wrote and what is wanted, without a request.
+ * What is below a block is to be compared with what is wanted there.  It need
+ * not be listed where nothing of ours can be: a reader's blocks stay.
  */
-static bool
-seems_small(NotionPage *page)
+static void
+add_below(NotionEdit *edit, EditLevel *up, const NotionFound *f)
 {
-	NotionBlock *first;
-	NotionPrint *known;
-	NotionPrint *wanted;
-	NotionCost cost;
-	int nknown;
-	int nwanted;
+	const NotionPrint *wanted = &up->wanted[f->wanted];
+	EditLevel *level = add_level(edit, up, f->id, up->blocks[f->wanted]->children,
+								 wanted->children, wanted->nchildren);
+	bool doubt = edit->doubt || !f->below_known;
 
-	known = rmsync_notion_prints_read(page->shape.prints, &nknown);
-	if (known == NULL || !render(page->item, &first))
+	level->must_list =
+		f->has_children && (!f->below_known || f->print.below[0] != '\0');
+	level->memory.known = doubt ? edit->pool : f->print.children;
+	level->memory.nknown = doubt ? edit->npool : f->print.nchildren;
+	level->memory.doubt = doubt;
+	level->memory.touched = edit->levels->memory.touched;
+	level->memory.maker = edit->levels->memory.maker;
+	edit->below += level->must_list;
+}
+
+/* Tells what becomes of the blocks of a place. */
+static bool
+compare(NotionEdit *edit, EditLevel *level)
+{
+	NotionCost cost;
+
+	if (!rmsync_notion_recognize(level->found, level->nfound, &level->memory))
 		return false;
-	wanted = rmsync_notion_prints(first, &nwanted);
-	return nknown <= NOTION_MAX_PRINTS && nwanted <= NOTION_MAX_PRINTS &&
-		   nwanted - nknown <= NOTION_MAX_ARRAY &&
-		   rmsync_notion_align(rmsync_notion_as_known(known, nknown), nknown,
-							   wanted, nwanted, &cost) &&
-		   few_enough(&cost);
+	if (level->up != NULL
+			? !rmsync_notion_align(level->found, level->nfound, level->wanted,
+								   level->nwanted, edit->thrifty, &cost)
+			: !rmsync_notion_align_small(level->found, level->nfound,
+										 level->wanted, level->nwanted,
+										 &edit->thrifty, &cost))
+		return false;
+	for (int i = 0; i < level->nfound; i++)
+	{
+		const NotionFound *f = &level->found[i];
+
+		if (f->wanted >= 0 && f->deeper)
+			add_below(edit, level, f);
+
+		/* it stays, and what is below it may be what is wanted elsewhere */
+		else if (f->wanted < 0 && f->whose == NOTION_EDITED && f->has_children)
+			return false;
+	}
+	return true;
 }
 
 bool
-rmsync_notion_edit_worth(NotionJob *nj, NotionPage *page)
+rmsync_notion_edit_compare(NotionEdit *edit)
 {
-	MemoryContext cxt;
-	MemoryContext old;
-
-	if (page->item->ledger.external_id == NULL || page->item->forced ||
-		page->moved || page->partial != NULL || page->shape.prints == NULL ||
-		page->shape.compact || rmsync_notion_is_compact(nj, page->item))
-		return false;
-	if (page->next != NULL)
-		return page->edit >= 0 && strlen(page->shape.prints) < MAX_DOUBT &&
-			   strlen(page->next) < MAX_DOUBT;
-	if (page->edit == 0)
+	do
 	{
-		cxt = AllocSetContextCreate(CurrentMemoryContext, "rmsync notion edit",
-									ALLOCSET_DEFAULT_SIZES);
-		old = MemoryContextSwitchTo(cxt);
-		page->edit = seems_small(page) ? 1 : -1;
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(cxt);
-	}
-	return page->edit > 0;
+		if (!compare(edit, edit->level))
+			return false;
+		edit->level = edit->level->next;
+	} while (edit->level != NULL && !edit->level->must_list);
+	return true;
 }
+
 
 /* ---- what has to be done ---- */
 
 static EditOp *
 add_op(NotionEdit *edit, EditKind kind, const char *id)
 {
-	EditOp *op = &edit->ops[edit->nops++];
+	EditOp *op;
 
+	if (edit->nops == edit->max_ops)
+	{
+		edit->max_ops = Max(16, edit->max_ops * 2);
+		edit->ops = edit->ops
+						? repalloc(edit->ops, sizeof(EditOp) * edit->max_ops)
+						: palloc(sizeof(EditOp) * edit->max_ops);
+	}
+	op = &edit->ops[edit->nops++];
 	op->kind = kind;
 	op->id = id;
 	op->body = NULL;
@@ -120,6 +167,14 @@ set_body(EditOp *op, const StringInfoData *body)
 {
 	op->body = body->data;
 	op->len = body->len;
+}
+
+/* Something is written here. */
+static void
+touch(EditLevel *level)
+{
+	for (; level != NULL && !level->touched; level = level->up)
+		level->touched = true;
 }
 
 static void
@@ -147,7 +202,7 @@ add_patch(NotionEdit *edit, const char *id, const NotionBlock *block)
  * single request can take it.
  */
 static bool
-add_append(NotionEdit *edit, const char *after, int from, int to)
+add_append(NotionEdit *edit, EditLevel *level, const char *after, int from, int to)
 {
 	NotionPosition position = { NOTION_AT_START, NULL };
 	StringInfoData body;
@@ -160,13 +215,13 @@ add_append(NotionEdit *edit, const char *after, int from, int to)
 		return false;
 	for (int i = from; i < to; i++)
 	{
-		NotionBlock *block = edit->blocks[i];
+		NotionBlock *block = level->blocks[i];
 
 		if (block->height > NOTION_MAX_TIERS || block->fan > NOTION_MAX_ARRAY)
 			return false;
 		blocks += block->total;
 		bytes += block->bytes + 1;
-		block->next = i + 1 < to ? edit->blocks[i + 1] : NULL;
+		block->next = i + 1 < to ? level->blocks[i + 1] : NULL;
 	}
 	if (blocks > NOTION_MAX_BLOCKS || bytes > NOTION_MAX_BYTES)
 		return false;
@@ -177,27 +232,27 @@ add_append(NotionEdit *edit, const char *after, int from, int to)
 		position.after_id = after;
 	}
 	initStringInfo(&body);
-	rmsync_notion_pack_append(edit->blocks[from], &position, &body, &written,
+	rmsync_notion_pack_append(level->blocks[from], &position, &body, &written,
 							  &whole);
 	if (written != to - from || !whole)
 		return false;
-	set_body(add_op(edit, EDIT_APPEND, after), &body);
+	set_body(add_op(edit, EDIT_APPEND, level->parent), &body);
 	return true;
 }
 
 /* Changed blocks and new ones, in the order of the text. */
 static bool
-add_wanted(NotionEdit *edit)
+add_wanted(NotionEdit *edit, EditLevel *level)
 {
-	const NotionFound **becomes = palloc0(sizeof(void *) * (edit->nwanted + 1));
+	const NotionFound **becomes = palloc0(sizeof(void *) * (level->nwanted + 1));
 	const char *after = NULL;
 
-	for (int i = 0; i < edit->nfound; i++)
+	for (int i = 0; i < level->nfound; i++)
 	{
-		if (edit->found[i].wanted >= 0)
-			becomes[edit->found[i].wanted] = &edit->found[i];
+		if (level->found[i].wanted >= 0)
+			becomes[level->found[i].wanted] = &level->found[i];
 	}
-	for (int j = 0; j < edit->nwanted;)
+	for (int j = 0; j < level->nwanted;)
 	{
 		const NotionFound *f = becomes[j];
 		int from = j;
@@ -205,14 +260,18 @@ add_wanted(NotionEdit *edit)
 		if (f != NULL)
 		{
 			if (!f->equal)
-				add_patch(edit, f->id, edit->blocks[j]);
+			{
+				touch(level);
+				add_patch(edit, f->id, level->blocks[j]);
+			}
 			after = f->id;
 			j++;
 			continue;
 		}
-		while (j < edit->nwanted && becomes[j] == NULL)
+		while (j < level->nwanted && becomes[j] == NULL)
 			j++;
-		if (!add_append(edit, after, from, j))
+		touch(level);
+		if (!add_append(edit, level, after, from, j))
 			return false;
 	}
 	return true;
@@ -237,53 +296,80 @@ add_title(NotionJob *nj, NotionEdit *edit)
 	set_body(add_op(edit, EDIT_TITLE, item->ledger.external_id), &body);
 }
 
-/* The blocks that are wanted; once per edit, and again if it is begun anew. */
-static bool
-load_wanted(NotionEdit *edit)
+/* What is there and not wanted. */
+static void
+add_deletes(NotionEdit *edit, EditLevel *level)
 {
-	NotionBlock *first;
-	int n = 0;
+	for (int i = 0; i < level->nfound; i++)
+	{
+		const NotionFound *f = &level->found[i];
 
-	if (!render(edit->page->item, &first))
-		return false;
-	edit->wanted = rmsync_notion_prints(first, &edit->nwanted);
-	edit->blocks = palloc(sizeof(NotionBlock *) * (edit->nwanted + 1));
-	for (NotionBlock *block = first; block != NULL; block = block->next)
-		edit->blocks[n++] = block;
-	return edit->nwanted <= NOTION_MAX_PRINTS;
+		if (f->wanted >= 0 || f->whose != NOTION_OURS)
+			continue;
+		touch(level);
+		(void) add_op(edit, EDIT_DELETE, f->id);
+	}
+}
+
+/* Adds what stays here as it is. */
+static void
+count_kept(const EditLevel *level, NotionCost *cost)
+{
+	for (int i = 0; i < level->nfound; i++)
+	{
+		const NotionFound *f = &level->found[i];
+
+		if (f->wanted < 0)
+			continue;
+		cost->kept += f->equal;
+		if (!f->deeper)
+			cost->kept += level->wanted[f->wanted].total - 1;
+	}
+}
+
+/* Now that all is known: is it still a small edit? */
+static bool
+stays_small(const NotionJob *nj, const NotionEdit *edit, bool title)
+{
+	NotionCost cost = { 0 };
+
+	if (nj->config.fewest_requests)
+		return edit->nops <= edit->page->anew;
+	for (const EditLevel *level = edit->levels; level != NULL; level = level->next)
+		count_kept(level, &cost);
+	cost.writes = edit->nops - title;
+	cost.reads = edit->below;
+	return rmsync_notion_is_small(&cost);
 }
 
 bool
 rmsync_notion_edit_plan(NotionJob *nj, NotionEdit *edit)
 {
-	NotionPage *page = edit->page;
-	bool doubt = page->next != NULL;
-	const char *text = page->shape.prints;
-	NotionPrint *known;
-	NotionCost cost;
-	int nknown;
+	bool title = !rmsync_notion_title_stays(nj, edit->page);
 
-	if (doubt)
-		text = psprintf("%s %s", text, page->next);
-	text += strspn(text, " ");
-	known = rmsync_notion_prints_read(text, &nknown);
-	if (known == NULL || !load_wanted(edit) ||
-		!rmsync_notion_recognize(edit->found, edit->nfound, known, nknown, doubt) ||
-		!rmsync_notion_align(edit->found, edit->nfound, edit->wanted,
-							 edit->nwanted, &cost) ||
-		!few_enough(&cost))
-		return false;
-
-	edit->ops = palloc(sizeof(EditOp) * (edit->nfound + edit->nwanted + 1));
 	edit->nops = edit->at = 0;
-	if (!add_wanted(edit))
-		return false;
-	if (!rmsync_notion_title_stays(nj, page))
-		add_title(nj, edit);
-	for (int i = 0; i < edit->nfound; i++)
+	for (EditLevel *level = edit->levels; level != NULL; level = level->next)
 	{
-		if (edit->found[i].wanted < 0 && edit->found[i].whose == NOTION_OURS)
-			add_op(edit, EDIT_DELETE, edit->found[i].id);
+		if (!add_wanted(edit, level))
+			return false;
 	}
-	return true;
+	if (title)
+		add_title(nj, edit);
+	for (EditLevel *level = edit->levels; level != NULL; level = level->next)
+		add_deletes(edit, level);
+	return stays_small(nj, edit, title);
+}
+
+char *
+rmsync_notion_edit_touched(const NotionEdit *edit)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (const EditLevel *level = edit->levels; level != NULL; level = level->next)
+	{
+		if (level->touched && level->up != NULL)
+			appendStringInfo(&buf, "%s%s", buf.len > 0 ? " " : "", level->parent);
+	}
+	return buf.len > 0 ? buf.data : NULL;
 }

@@ -66,6 +66,7 @@ typedef struct NotionConfig
 	char	   *data_source_id;
 	bool		undecided;		/* or neither: to be chosen later */
 	bool		newest_first;
+	bool		fewest_requests;	/* in place only if it costs no more */
 	bool		stop_if_lost;	/* a page that is gone is not made anew */
 	char	   *page_title;		/* "{n}" stands for the page number, "{title}"
 								 * for how its text begins */
@@ -202,8 +203,11 @@ typedef struct NotionPage
 	NotionShape sending;		/* ... and will be, when it is written */
 	const char *next;			/* prints an edit may have brought already:
 								 * "shape" is in doubt; NULL = it is not */
+	const char *touched;		/* ids of blocks below which it may have */
 	bool		lost;			/* an append of that edit may be under way */
-	int			edit;			/* in place: 0 = not decided, 1 yes, -1 no */
+	int			edit;			/* in place: 0 = not decided, -1 = no, else how
+								 * many requests it seems to take */
+	int			anew;			/* requests for a new toggle, if that decides */
 } NotionPage;
 
 /* A live page or note of the notebook, in the order the reader shall see. */
@@ -345,7 +349,8 @@ typedef enum NotionState
 	NOTION_DEEP_APPEND,			/* PATCH children of a block -> DEEP */
 
 	/* notion_edit.c */
-	NOTION_EDIT_LIST,			/* GET children of a toggle -> EDIT, WORK */
+	NOTION_EDIT_LIST,			/* GET children of a toggle, or of a block in it
+								 * -> EDIT, WORK */
 	NOTION_EDIT,				/* PATCH, DELETE, PATCH children, its doubt was
 								 * committed -> EDIT, EDIT_LIST, WORK */
 	NOTION_POLL,				/* notion_poll.c; job is no item */
@@ -383,6 +388,8 @@ typedef struct NotionJob
 
 	/* the notebook */
 	bool		created;		/* its page was created in this job */
+	const char *bot;			/* who created it: Notion's id of ourselves; ""
+								 * = not known, NULL = not looked for */
 	bool		rediscovered;
 	bool		changed;		/* something was written: update properties */
 	int			failures;		/* pages with an item error */

@@ -13,6 +13,7 @@
  *					"stale": [toggles that are still to be deleted],
  *					"prints": what stands in it (notion_match.h),
  *					"next": and what an edit may have brought,
+ *					"touched": ids of blocks below which it may have,
  *					"lost": an append of that may be under way,
  *					"title": hash of its title, "completed": of a to-do}
  *				intent = {"op": "append", "notebook": whose page it
@@ -208,6 +209,7 @@ rmsync_notion_load_shape(NotionPage *page, Jsonb *metadata)
 	page->shape.prints = rmsync_json_get_string(metadata, "prints", NULL);
 	page->shape.title = rmsync_json_get_string(metadata, "title", NULL);
 	page->next = rmsync_json_get_string(metadata, "next", NULL);
+	page->touched = rmsync_json_get_string(metadata, "touched", NULL);
 	page->lost = rmsync_json_get_bool(metadata, "lost", false);
 }
 
@@ -220,6 +222,8 @@ append_shape(StringInfo buf, const NotionPage *page)
 		rmsync_json_field(buf, "prints", page->shape.prints);
 	if (page->next != NULL)
 		rmsync_json_field(buf, "next", page->next);
+	if (page->next != NULL && page->touched != NULL)
+		rmsync_json_field(buf, "touched", page->touched);
 	if (page->next != NULL && page->lost)
 		rmsync_json_field_bool(buf, "lost", true);
 	if (page->shape.title != NULL)
@@ -252,6 +256,24 @@ rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item)
 	touch(nj, item);
 }
 
+/* What tells our own changes from those of others (sql/63_webhook_receive.sql). */
+static void
+append_bot(NotionJob *nj, StringInfo buf)
+{
+	const char *old = nj->notebook->ledger.metadata;
+
+	if (nj->bot == NULL && old != NULL)
+		nj->bot =
+			rmsync_notion_keep(nj,
+							   rmsync_json_get_string(rmsync_json_parse(old,
+																		strlen(old)),
+													  "bot", NULL));
+	if (nj->bot == NULL)
+		nj->bot = ""; /* looked for once */
+	if (nj->bot[0] != '\0')
+		rmsync_json_field(buf, "bot", nj->bot);
+}
+
 void
 rmsync_notion_notebook_meta(NotionJob *nj)
 {
@@ -272,6 +294,7 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 		touch(nj, notebook);
 		return;
 	}
+	append_bot(nj, &buf);
 	if (nj->kind->metadata != NULL)
 		nj->kind->metadata(nj, &buf);
 	if (nj->order_known && nj->kind->type == RMSYNC_NOTEBOOK)
@@ -368,17 +391,24 @@ rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content)
  */
 void
 rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page, const char *prints,
-						 bool title, bool append)
+						 const char *touched, bool title, bool append)
 {
 	RmsyncLedger *ledger = &page->item->ledger;
 
-	if (page->next != NULL)
+	if (page->next == NULL)
+		page->touched = NULL;
+	else
 		rmsync_notion_set_shape(nj, &page->shape,
 								psprintf("%s%s%s", page->shape.prints,
 										 *page->shape.prints ? " " : "",
 										 page->next),
 								page->shape.title);
 	page->next = rmsync_notion_keep(nj, prints);
+	if (touched != NULL)
+		page->touched =
+			rmsync_notion_keep(nj, psprintf("%s %s",
+											page->touched ? page->touched : "",
+											touched));
 	page->lost = append;
 	ledger->content_hash[0] = '\0';
 	if (title)

@@ -1,290 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * notion_match.c
- *	  Recognizing our blocks in a toggle.
+ *	  Recognizing our blocks among those that stand at one place.
  *
  * Called by the files of notion_edit.h.  Pure: no SPI, curl or GUC.
  *
- * Notion tells of a block what type it has, its text with annotations and
- * links, a few fields, and whether it has children.  From that a "print" is
- * made, and the same one from the block as we render it.  Equal prints are
- * equal blocks; positions prove nothing, since a reader may write between our
- * blocks and move them.  What is below a block is not listed: it is taken to be
- * what we wrote there as long as the block itself is as we wrote it.
- *
- * Colours and icons are the reader's and no part of a print.
+ * A block is known by its print (notion_print.c); positions prove nothing,
+ *since a reader may write between our blocks and move them.  What is below a
+ *block was not listed: it is taken to be what we wrote there as long as the
+ *block itself is as we wrote it, and nothing is in doubt.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "fingerprint.h"
-#include "json.h"
-#include "miscadmin.h"
 #include "notion_match.h"
-
-static const struct
-{
-	char letter;
-	bool text; /* has one, which can be changed */
-	const char *type;
-} kinds[] = {
-	{ 'p', true, "paragraph" },
-	{ '1', true, "heading_1" },
-	{ '2', true, "heading_2" },
-	{ '3', true, "heading_3" },
-	{ '4', true, "heading_4" },
-	{ 'b', true, "bulleted_list_item" },
-	{ 'n', true, "numbered_list_item" },
-	{ 't', true, "to_do" },
-	{ 'q', true, "quote" },
-	{ 'c', true, "code" },
-	{ 'd', false, "divider" },
-	{ 'w', false, "table" },
-};
-
-
-/* ---- prints ---- */
-
-static char
-kind_letter(const char *type)
-{
-	for (int i = 0; i < lengthof(kinds); i++)
-	{
-		if (strcmp(kinds[i].type, type) == 0)
-			return kinds[i].letter;
-	}
-	return '?';
-}
-
-bool
-rmsync_notion_can_patch(char letter)
-{
-	for (int i = 0; i < lengthof(kinds); i++)
-	{
-		if (kinds[i].letter == letter)
-			return kinds[i].text;
-	}
-	return false;
-}
-
-static void
-short_hash(const StringInfoData *text, int len, char *out)
-{
-	char hex[RMSYNC_HASH_LEN + 1];
-
-	rmsync_sha256_hex(text->data, text->len, hex);
-	strlcpy(out, hex, len + 1);
-}
-
-static int
-annotations_of(Jsonb *item)
-{
-	static const char *const names[] = { "bold", "italic", "strikethrough",
-										 "underline", "code" };
-	Jsonb *marks = rmsync_json_get(item, "annotations", NULL);
-	int bits = 0;
-
-	for (int i = 0; i < lengthof(names); i++)
-	{
-		if (rmsync_json_get_bool(marks, names[i], false))
-			bits |= 1 << i;
-	}
-	return bits;
-}
-
-/*
- * Adds an array of rich text: what it says to "ident", how to "style".  Notion
- * may join and split items, so runs of one style count as one.
- */
-static void
-describe_text(Jsonb *items, StringInfo ident, StringInfo style)
-{
-	char *last = NULL;
-	int run = 0;
-
-	for (int i = 0; i < rmsync_json_array_length(items); i++)
-	{
-		Jsonb *item = rmsync_json_element(items, i);
-		char *type = rmsync_json_get_string(item, "type", NULL);
-		char *text = rmsync_json_get_string(item, "plain_text", NULL);
-		char *link = rmsync_json_get_string(item, "text", "link", "url", NULL);
-		char *key;
-
-		if (text == NULL)
-			text = rmsync_json_get_string(item, "text", "content", NULL);
-		if (text == NULL || *text == '\0')
-			continue;
-		if (link == NULL)
-			link = rmsync_json_get_string(item, "href", NULL);
-		key = psprintf("%s|%d|%s", type ? type : "text", annotations_of(item),
-					   link ? link : "");
-		if (last != NULL && strcmp(last, key) != 0)
-		{
-			appendStringInfo(style, "%d:%s\n", run, last);
-			run = 0;
-		}
-		last = key;
-		run += strlen(text);
-		appendStringInfoString(ident, text);
-	}
-	if (last != NULL)
-		appendStringInfo(style, "%d:%s\n", run, last);
-}
-
-/*
- * Makes the print of a block in the form the API has, without what is below.
- */
-static bool
-describe(Jsonb *block, NotionPrint *print)
-{
-	static const char *const flags[] = { "checked", "has_column_header",
-										 "has_row_header" };
-	char *type = rmsync_json_get_string(block, "type", NULL);
-	Jsonb *content = type ? rmsync_json_get(block, type, NULL) : NULL;
-	char *language;
-	StringInfoData ident;
-	StringInfoData style;
-
-	memset(print, 0, sizeof(*print));
-	if (content == NULL)
-		return false;
-	print->kind = kind_letter(type);
-	initStringInfo(&ident);
-	initStringInfo(&style);
-	appendStringInfo(&ident, "%s\n", type);
-	describe_text(rmsync_json_get(content, "rich_text", NULL), &ident, &style);
-	appendStringInfoChar(&style, '\n');
-	describe_text(rmsync_json_get(content, "caption", NULL), &style, &style);
-	for (int i = 0; i < lengthof(flags); i++)
-		appendStringInfo(&style, "%d",
-						 rmsync_json_get_bool(content, flags[i], false));
-	appendStringInfo(&ident, "\n%d",
-					 (int) rmsync_json_get_number(content, "table_width", 0));
-	language = rmsync_json_get_string(content, "language", NULL);
-	appendStringInfo(&style, "%s", language ? language : "");
-	short_hash(&ident, NOTION_IDENT_LEN, print->ident);
-	short_hash(&style, NOTION_STYLE_LEN, print->style);
-	return true;
-}
-
-static void
-write_below(StringInfo buf, const NotionBlock *first)
-{
-	check_stack_depth();
-	for (const NotionBlock *block = first; block != NULL; block = block->next)
-	{
-		appendStringInfo(buf, "%s%s(", block->head, block->tail);
-		write_below(buf, block->children);
-		appendStringInfoChar(buf, ')');
-	}
-}
-
-NotionPrint *
-rmsync_notion_prints(const NotionBlock *first, int *n)
-{
-	NotionPrint *prints;
-	int i = 0;
-
-	*n = 0;
-	for (const NotionBlock *block = first; block != NULL; block = block->next)
-		(*n)++;
-	prints = palloc0(sizeof(NotionPrint) * (*n + 1));
-	for (const NotionBlock *block = first; block != NULL; block = block->next)
-	{
-		char *text = psprintf("%s%s", block->head, block->tail);
-		Jsonb *json = rmsync_json_parse(text, strlen(text));
-
-		CHECK_FOR_INTERRUPTS();
-		if (json == NULL || !describe(json, &prints[i]))
-			prints[i].kind = '?';
-		if (block->children != NULL)
-		{
-			StringInfoData buf;
-
-			initStringInfo(&buf);
-			write_below(&buf, block->children);
-			short_hash(&buf, NOTION_BELOW_LEN, prints[i].below);
-			pfree(buf.data);
-		}
-		pfree(text);
-		i++;
-	}
-	return prints;
-}
-
-char *
-rmsync_notion_prints_text(const NotionPrint *prints, int n)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < n; i++)
-		appendStringInfo(&buf, "%s%c%s%s%s", i > 0 ? " " : "", prints[i].kind,
-						 prints[i].ident, prints[i].style, prints[i].below);
-	return buf.data;
-}
-
-NotionPrint *
-rmsync_notion_prints_read(const char *text, int *n)
-{
-	const int least = 1 + NOTION_IDENT_LEN + NOTION_STYLE_LEN;
-	int max = strlen(text) / least + 1;
-	NotionPrint *prints = palloc0(sizeof(NotionPrint) * max);
-
-	*n = 0;
-	while (*text != '\0')
-	{
-		int len = strcspn(text, " ");
-		NotionPrint *print = &prints[*n];
-		const char *p = text + 1;
-
-		if (len != least && len != least + NOTION_BELOW_LEN)
-			return NULL;
-		print->kind = *text;
-		strlcpy(print->ident, p, sizeof(print->ident));
-		strlcpy(print->style, p + NOTION_IDENT_LEN, sizeof(print->style));
-		if (len > least)
-			strlcpy(print->below, text + least, sizeof(print->below));
-		(*n)++;
-		text += len;
-		if (*text == ' ')
-			text++;
-	}
-	return prints;
-}
-
-bool
-rmsync_notion_read_found(Jsonb *block, NotionFound *found)
-{
-	char *imagined = rmsync_json_get_string(block, "imagined", NULL);
-	int n;
-
-	memset(found, 0, sizeof(*found));
-	found->wanted = -1;
-	found->id = rmsync_json_get_string(block, "id", NULL);
-	if (found->id == NULL)
-		return false;
-	if (imagined != NULL)
-	{
-		/* for a preview, which knows prints only */
-		NotionPrint *print = rmsync_notion_prints_read(imagined, &n);
-
-		if (print == NULL || n != 1)
-			return false;
-		found->print = *print;
-		found->has_children = print->below[0] != '\0';
-		return true;
-	}
-	found->has_children = rmsync_json_get_bool(block, "has_children", false);
-	found->created_by = rmsync_json_get_string(block, "created_by", "id", NULL);
-	found->edited_by =
-		rmsync_json_get_string(block, "last_edited_by", "id", NULL);
-	if (!describe(block, &found->print))
-		found->print.kind = '?';
-	return true;
-}
-
 
 /* ---- whose is it? ---- */
 
@@ -383,82 +113,96 @@ claim_any(NotionFound *found, int nfound, const NotionPrint *known, int nknown)
 	}
 }
 
+static bool
+is_touched(const char *id, const NotionMemory *memory)
+{
+	return memory->touched != NULL && strstr(memory->touched, id) != NULL;
+}
+
+static void
+set_below(NotionPrint *print, const NotionPrint *like)
+{
+	if (like != NULL)
+		strlcpy(print->below, like->below, sizeof(print->below));
+	else
+		print->below[0] = '\0';
+	print->children = like ? like->children : NULL;
+	print->sketch = like ? like->sketch : 0;
+	print->nchildren = like ? like->nchildren : 0;
+}
+
 /*
  * What is below a block of ours?  Several blocks may look alike and differ in
  * what is below: then only the order tells, and only if all are there.
  */
 static void
 learn_below(NotionFound *f, const NotionFound *found, int nfound,
-			const NotionPrint *known, int nknown)
+			const NotionMemory *memory)
 {
-	const char *below = NULL;
-	bool several = false;
+	const NotionPrint *like = NULL;
+	bool several = is_touched(f->id, memory);
 	int written = 0;
 	int there = 0;
 
-	f->below_known = true;
-	f->print.below[0] = '\0';
-	for (int k = 0; k < nknown; k++)
+	for (int k = 0; k < memory->nknown; k++)
 	{
-		if (!rmsync_notion_same_ident(&f->print, &known[k]))
+		const NotionPrint *known = &memory->known[k];
+
+		if (!rmsync_notion_same_ident(&f->print, known))
 			continue;
 		written++;
-		if (below != NULL && strcmp(below, known[k].below) != 0)
+		if (like != NULL && strcmp(like->below, known->below) != 0)
 			several = true;
-		below = known[k].below;
+		if (like == NULL || like->nchildren == 0)
+			like = known;
 	}
 	if (several)
 	{
 		for (int i = 0; i < nfound; i++)
 			there += rmsync_notion_same_ident(&f->print, &found[i].print);
-		if (f->was == NULL || there != written)
-		{
-			f->below_known = !f->has_children;
-			return;
-		}
 	}
+	f->below_known =
+		!several || !f->has_children || (f->was != NULL && there == written);
 	if (f->was != NULL)
-		below = f->was->below;
+		like = f->was;
 
 	/* without children: somebody removed them; others than ours: not ours */
-	if (f->has_children && below != NULL)
-		strlcpy(f->print.below, below, sizeof(f->print.below));
+	set_below(&f->print, f->below_known && f->has_children ? like : NULL);
 }
 
 bool
-rmsync_notion_recognize(NotionFound *found, int nfound,
-						const NotionPrint *known, int nknown, bool doubt)
+rmsync_notion_recognize(NotionFound *found, int nfound, NotionMemory *memory)
 {
-	const char *maker = find_maker(found, nfound, known, nknown);
+	bool inside = memory->maker != NULL;
 	int ours = 0;
 	int unexplained = 0;
 
-	if (doubt)
-		claim_any(found, nfound, known, nknown);
+	if (!inside)
+		memory->maker = find_maker(found, nfound, memory->known, memory->nknown);
+	if (memory->doubt)
+		claim_any(found, nfound, memory->known, memory->nknown);
 	else
-		claim(found, nfound, known, nknown, maker);
+		claim(found, nfound, memory->known, memory->nknown, memory->maker);
 	for (int i = 0; i < nfound; i++)
 	{
 		NotionFound *f = &found[i];
 
 		if (f->whose == NOTION_OURS)
 		{
-			learn_below(f, found, nfound, known, nknown);
+			learn_below(f, found, nfound, memory);
 			ours++;
 		}
-		else if (f->created_by == NULL || maker == NULL ||
-				 (is_by(f->created_by, maker) && is_by(f->edited_by, maker)))
+		else if (f->created_by == NULL || memory->maker == NULL ||
+				 (is_by(f->created_by, memory->maker) &&
+				  is_by(f->edited_by, memory->maker)))
 		{
 			f->whose = NOTION_UNEXPLAINED;
 			unexplained++;
 		}
-		else if (is_by(f->created_by, maker))
+		else if (is_by(f->created_by, memory->maker))
 		{
-			/* what a reader has put below must not be lost with it */
-			if (f->has_children)
-				return false;
 			f->whose = NOTION_EDITED;
-			f->below_known = true;
+			f->below_known = !f->has_children;
 		}
 	}
 
@@ -467,14 +211,14 @@ rmsync_notion_recognize(NotionFound *found, int nfound,
 	 * Notion changed it?  If all we wrote is there, it must be a reader's, who
 	 * acts under the same name as we do (a personal token).
 	 */
-	if (unexplained > 0 && (doubt || ours < nknown))
+	if (unexplained > 0 && (memory->doubt || ours < memory->nknown))
 		return false;
 	for (int i = 0; i < nfound; i++)
 	{
 		if (found[i].whose == NOTION_UNEXPLAINED)
 			found[i].whose = NOTION_FOREIGN;
 	}
-	return nfound == 0 || nknown == 0 || ours > 0;
+	return inside || nfound == 0 || memory->nknown == 0 || ours > 0;
 }
 
 NotionFound *

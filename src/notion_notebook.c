@@ -149,6 +149,9 @@ create_response(NotionJob *nj, NotionAnswer answer)
 		rmsync_notion_tell_recreated(nj);
 		rmsync_notion_set_external(nj, notebook, id);
 		nj->created = true;
+		nj->bot = rmsync_notion_keep(nj, rmsync_json_get_string(nj->reply,
+																"created_by",
+																"id", NULL));
 		nj->norder = 0;
 		nj->order_known = true;
 		rmsync_notion_notebook_meta(nj);

@@ -324,6 +324,7 @@ rmsync_notion_plan(NotionJob *nj)
 		rmsync_notion_claim_orphans(nj, &nj->pages[i]);
 		nj->pages[i].action = plan_alone(nj, &nj->pages[i]);
 	}
+	rmsync_notion_edit_choose(nj);
 	rmsync_notion_mark_kept(nj);
 	rmsync_notion_mark_strays(nj);
 	for (int i = 0; i < nj->npages; i++)

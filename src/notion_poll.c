@@ -1,27 +1,37 @@
 /*-------------------------------------------------------------------------
  *
  * notion_poll.c
- *	  Reads back which to-dos were ticked at Notion.
+ *	  Looks at Notion without writing: are objects of ours still there, and
+ *	  which to-dos were ticked?
  *
  * A job of this kind has one item, of type RMSYNC_POLL, which the queue holds
  * when it is time to look (sql/65_two_way.sql).  It goes through discovery if
  * it has to, like any job, and then stays in state POLL: objects that somebody
- * named (webhooks) are read one by one; then, if all is to be looked at, the
- * data source is asked for what was edited since the last time.  Rows of
- * notion-todos say themselves whether they are done; of pages of notebooks the
- * children are listed, for nobody can ask for edited blocks.
+ * named (webhooks) are read one by one; then, if two_way is configured and all
+ * is to be looked at, the data source is asked for what was edited since the
+ * last time.  Rows of notion-todos say themselves whether they are done; of
+ * pages of notebooks the children are listed, for nobody can ask for edited
+ * blocks.
  *
  * Nothing is decided here: what was read goes to rmsync.take_remote(), which
- * knows what both sides agreed on.  How far was read is recorded together with
- * what was, so after a crash some of it is read again, which does no harm.
+ * knows what both sides agreed on, and queues what is lost for a job that can
+ * write.  How far was read is recorded together with what was, so after a crash
+ * some of it is read again, which does no harm.
  *
  * A look must never stop or delay what is to be delivered: it ends after some
  * requests and goes on in a later job, and what Notion refuses it for is noted
  * and no more.
  *
  * State between jobs:
- *	{"watermark": the latest time of an edit that was read, "from", "cursor",
- *	"max": of a look that goes on, "resume": begin at the watermark itself}
+ *	{"watermark": what was edited before, and some minutes later, is to be read
+ *	again; "from", "cursor", "max", "began": of a look that goes on, "resume":
+ *	begin at the watermark itself}
+ *
+ * An edit shows in a query up to two minutes late, and then among others of its
+ * time.  So a query begins so much before the watermark (rmsync.poll_input),
+ *and that is the time of the latest edit seen, or when the look began, if that
+ *is earlier: while a long one goes on, something may show up behind its cursor.
+ * What a query says of an object may be old, too: see rmsync.merge_todo().
  *
  *-------------------------------------------------------------------------
  */
@@ -54,6 +64,7 @@ typedef struct NotionPoll
 	char *next_cursor; /* when its pages are read; NULL = last one */
 	char *watermark;
 	char *max;	  /* time of the latest edit seen */
+	char *began;  /* when the look began, by our clock */
 	bool cut_off; /* Notion gives no more for this filter */
 
 	/* pages whose children are to be listed */
@@ -66,6 +77,7 @@ typedef struct NotionPoll
 	StringInfoData found;
 	int nfound;
 	StringInfoData seen;
+	StringInfoData lost;
 	const char *error;
 } NotionPoll;
 
@@ -81,6 +93,7 @@ start_report(NotionPoll *poll)
 	old = MemoryContextSwitchTo(poll->found_cxt);
 	initStringInfo(&poll->found);
 	initStringInfo(&poll->seen);
+	initStringInfo(&poll->lost);
 	MemoryContextSwitchTo(old);
 	poll->nfound = 0;
 }
@@ -103,7 +116,8 @@ rmsync_notion_poll_begin(NotionJob *nj)
 	poll->input = rmsync_json_parse(item->src.text, strlen(item->src.text));
 	poll->marks = rmsync_json_get(poll->input, "marks", NULL);
 	poll->nmarks = Max(rmsync_json_array_length(poll->marks), 0);
-	poll->query = rmsync_json_get_bool(poll->input, "all", false);
+	poll->query =
+		nj->config.two_way && rmsync_json_get_bool(poll->input, "all", false);
 	state = rmsync_json_get(poll->input, "state", NULL);
 	poll->watermark = rmsync_json_get_string(state, "watermark", NULL);
 	poll->cursor = rmsync_json_get_string(state, "cursor", NULL);
@@ -113,6 +127,9 @@ rmsync_notion_poll_begin(NotionJob *nj)
 					 : rmsync_json_get_string(poll->input, "from", NULL);
 	if (poll->max == NULL)
 		poll->max = poll->watermark;
+	poll->began = rmsync_json_get_string(state, "began", NULL);
+	if (poll->began == NULL)
+		poll->began = rmsync_json_get_string(poll->input, "began", NULL);
 }
 
 static void
@@ -132,6 +149,8 @@ add_state(NotionPoll *poll, StringInfo buf)
 	}
 	else if (poll->cut_off)
 		rmsync_json_field_bool(buf, "resume", true);
+	if ((poll->cursor != NULL || poll->cut_off) && poll->began != NULL)
+		rmsync_json_field(buf, "began", poll->began);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -150,6 +169,7 @@ report(NotionJob *nj, bool last)
 					  rmsync_json_get_string(poll->input, "since", NULL));
 	rmsync_json_field_raw(&buf, "found", psprintf("[%s]", poll->found.data));
 	rmsync_json_field_raw(&buf, "seen", psprintf("[%s]", poll->seen.data));
+	rmsync_json_field_raw(&buf, "lost", psprintf("[%s]", poll->lost.data));
 	if (poll->query)
 		add_state(poll, &buf);
 	if (last)
@@ -161,9 +181,9 @@ report(NotionJob *nj, bool last)
 	start_report(poll);
 }
 
-/* A row or block was read. */
+/* A row or block was read, by a query or by its id. */
 static void
-add_found(NotionJob *nj, Jsonb *object)
+add_found(NotionJob *nj, Jsonb *object, bool queried)
 {
 	int ticked;
 	int state;
@@ -183,6 +203,8 @@ add_found(NotionJob *nj, Jsonb *object)
 		rmsync_json_field_bool(buf, "state", state > 0);
 	if (rmsync_notion_is_time(edited))
 		rmsync_json_field(buf, "edited", edited);
+	if (queried)
+		rmsync_json_field_bool(buf, "queried", true);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -232,12 +254,17 @@ current_mark(const NotionPoll *poll)
 }
 
 static void
+add_mark(StringInfo list, Jsonb *mark)
+{
+	if (list->len > 0)
+		appendStringInfoChar(list, ',');
+	rmsync_json_string(list, rmsync_json_get_string(mark, "id", NULL));
+}
+
+static void
 mark_done(NotionPoll *poll)
 {
-	if (poll->seen.len > 0)
-		appendStringInfoChar(&poll->seen, ',');
-	rmsync_json_string(&poll->seen,
-					   rmsync_json_get_string(current_mark(poll), "id", NULL));
+	add_mark(&poll->seen, current_mark(poll));
 	poll->mark++;
 }
 
@@ -250,6 +277,17 @@ list_page(NotionJob *nj, const char *id)
 	MemoryContextSwitchTo(old);
 }
 
+/* The to-dos of a notebook's page, if that is what was asked for. */
+static bool
+list_mark(NotionJob *nj, Jsonb *mark, const char *id)
+{
+	if (of_rows(nj) || !rmsync_json_get_bool(mark, "list", false))
+		return false;
+	nj->poll->marked_page = true;
+	list_page(nj, id);
+	return true;
+}
+
 /*
  * The request for an object somebody named; false if there is none to be made.
  */
@@ -259,22 +297,24 @@ mark_request(NotionJob *nj, RmsyncHttpRequest *request)
 	Jsonb *mark = current_mark(nj->poll);
 	char *id = rmsync_notion_id(mark);
 	char *type = rmsync_json_get_string(mark, "type", NULL);
+	bool page = of_rows(nj);
 
 	if (id == NULL || type == NULL)
 		return false; /* nothing of ours */
-	if (strcmp(type, "todo") == 0)
+	if (strcmp(type, "notebook_metadata") == 0)
 	{
-		rmsync_notion_call(nj, request, NOTION_READ, "GET",
-						   psprintf(of_rows(nj) ? "/pages/%s" : "/blocks/%s", id),
-						   NULL, 0);
-		return true;
+		page = true;
+		if (!rmsync_json_get_bool(mark, "look", false))
+		{
+			(void) list_mark(nj, mark, id);
+			return false;
+		}
 	}
-	if (!of_rows(nj) && strcmp(type, "notebook_metadata") == 0)
-	{
-		nj->poll->marked_page = true;
-		list_page(nj, id);
-	}
-	return false;
+	else if (strcmp(type, "todo") != 0)
+		return false;
+	rmsync_notion_call(nj, request, NOTION_READ, "GET",
+					   psprintf(page ? "/pages/%s" : "/blocks/%s", id), NULL, 0);
+	return true;
 }
 
 static void
@@ -330,7 +370,7 @@ rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
 {
 	NotionPoll *poll = nj->poll;
 
-	if (poll->input == NULL || !nj->config.two_way || poll->finished ||
+	if (poll->input == NULL || poll->finished ||
 		nj->notebook->outcome != RMSYNC_OUT_NONE)
 	{
 		/* what could not be recorded must not be passed over */
@@ -387,6 +427,9 @@ query_part_done(NotionJob *nj)
 		strcmp(poll->max, poll->watermark) == 0)
 		poll->cut_off = false;
 	poll->watermark = poll->max;
+	if (!poll->cut_off && poll->max != NULL && poll->began != NULL &&
+		strcmp(poll->began, poll->max) < 0)
+		poll->watermark = poll->began;
 	poll->ended = true;
 }
 
@@ -410,7 +453,7 @@ query_answer(NotionJob *nj)
 			(poll->max == NULL || strcmp(edited, poll->max) > 0))
 			poll->max = rmsync_notion_keep(nj, edited);
 		if (of_rows(nj))
-			add_found(nj, page);
+			add_found(nj, page, true);
 		else if (rmsync_json_get(pages, id, NULL) != NULL &&
 				 !rmsync_json_get_bool(page, "in_trash", false))
 			list_page(nj, id);
@@ -442,10 +485,28 @@ children_answer(NotionJob *nj)
 	if (results == NULL)
 		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
-		add_found(nj, rmsync_json_element(results, i));
+		add_found(nj, rmsync_json_element(results, i), false);
 	poll->children = reply_cursor(nj);
 	if (poll->children == NULL)
 		children_done(nj);
+}
+
+/* An object that somebody named, or its absence. */
+static void
+mark_answer(NotionJob *nj, bool there)
+{
+	NotionPoll *poll = nj->poll;
+	Jsonb *mark = current_mark(poll);
+	char *type = rmsync_json_get_string(mark, "type", NULL);
+
+	there = there && !rmsync_json_get_bool(nj->reply, "in_trash", false);
+	if (!there && rmsync_json_get_bool(mark, "look", false))
+		add_mark(&poll->lost, mark);
+	else if (there && strcmp(type, "todo") == 0)
+		add_found(nj, nj->reply, false);
+	else if (there && list_mark(nj, mark, rmsync_notion_id(mark)))
+		return; /* it is done when that is */
+	mark_done(poll);
 }
 
 /* Gone, or refused: what there is to be read does not concern us any more. */
@@ -487,15 +548,13 @@ rmsync_notion_poll_response(NotionJob *nj, const RmsyncHttpResponse *response)
 		}
 		return;
 	}
-	if (answer != NOTION_DONE)
+	if (poll->pages == NIL && poll->mark < poll->nmarks &&
+		(answer == NOTION_DONE || answer == NOTION_GONE))
+		mark_answer(nj, answer == NOTION_DONE);
+	else if (answer != NOTION_DONE)
 		refused(nj);
 	else if (poll->pages != NIL)
 		children_answer(nj);
-	else if (poll->mark < poll->nmarks)
-	{
-		add_found(nj, nj->reply);
-		mark_done(poll);
-	}
 	else
 		query_answer(nj);
 }

@@ -274,7 +274,7 @@ const NotionKind rmsync_notion_notebooks = {
 	.marker = "notebook",
 	.config_keys = rmsync_notion_config_keys,
 	.config_hint =
-		"Fields are api_token, database_id, data_source_id, page_order, page_title, highlights, todos, layout, split_pages, two_way, lost_page, requests_per_minute and app_url.",
+		"Fields are api_token, database_id, data_source_id, page_order, page_title, highlights, todos, layout, split_pages, two_way, lost_page, edits, requests_per_minute and app_url.",
 	.roles = roles,
 	.nroles = NOTION_ROLES,
 	.properties = notebook_properties,

@@ -277,7 +277,7 @@ extern void rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes);
  * false then, or if it is in that state already.
  */
 extern bool rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
-									const char *reason,
+									const char *code, const char *reason,
 									const char *credentials);
 extern void rmsync_store_lane_blocked(int64 lane_id, int64 blocked_ms,
 									  int fail_streak);

@@ -122,18 +122,19 @@ rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
 }
 
 bool
-rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
+rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state, const char *code,
 						const char *reason, const char *credentials)
 {
 	static RmsyncPlan plan = {
 		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
-		" state_since = pg_catalog.now(), updated_at = pg_catalog.now()"
+		" state_code = $5, state_since = pg_catalog.now(),"
+		" updated_at = pg_catalog.now()"
 		" WHERE id = $1 AND state <> $2 AND " CREDENTIALS " = $4",
-		4,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTOID }
+		5,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID }
 	};
-	Datum values[4];
-	char nulls[5] = "    ";
+	Datum values[5];
+	char nulls[6] = "     ";
 
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(rmsync_lane_state_name(state));
@@ -142,6 +143,10 @@ rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state,
 	else
 		nulls[2] = 'n';
 	values[3] = CStringGetTextDatum(credentials);
+	if (code != NULL)
+		values[4] = CStringGetTextDatum(code);
+	else
+		nulls[4] = 'n';
 	return rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE) > 0;
 }
 

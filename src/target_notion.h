@@ -26,7 +26,8 @@
  *	notion_part_page.c	... and those pages
  *	notion_page.c		the toggles that the pages become
  *	notion_edit.c		changing a toggle in place ...
- *	notion_edit_plan.c	... if it is worth while, and with which requests
+ *	notion_edit_worth.c	... if it is worth while ...
+ *	notion_edit_plan.c	... and with which requests
  *	notion_compact.c	pages of one block
  *	notion_title.c		what stands above a page's text
  *	notion_note.c		the blocks that highlights and to-dos become
@@ -503,11 +504,12 @@ extern void rmsync_notion_set_external(NotionJob *nj, RmsyncItem *item,
 extern void rmsync_notion_doubt(NotionJob *nj, RmsyncItem *item, bool content);
 /*
  * The toggle of a page is about to be changed in place, into one with these
- * prints; "title": its title, too; "append": blocks are added.
+ * prints; "touched": ids of blocks below which it is changed, NULL = none;
+ * "title": its title, too; "append": blocks are added.
  */
 extern void rmsync_notion_doubt_edit(NotionJob *nj, NotionPage *page,
-									 const char *prints, bool title,
-									 bool append);
+									 const char *prints, const char *touched,
+									 bool title, bool append);
 /* Whether an append of the edit may be under way has changed. */
 extern void rmsync_notion_set_lost(NotionJob *nj, NotionPage *page, bool lost);
 /* What stands in the page's toggle, if the metadata are about that one. */
@@ -543,10 +545,13 @@ extern void rmsync_notion_written(NotionJob *nj, NotionPage *page,
 								  const char *id, const char *content_hash,
 								  const char *placement_hash);
 
-/* ---- notion_edit_plan.c ---- */
+/* ---- notion_edit_worth.c ---- */
 
 /* Can this page's toggle be changed in place, and is it worth while? */
 extern bool rmsync_notion_edit_worth(NotionJob *nj, NotionPage *page);
+
+/* The same for all pages that are due: some of them had better be new. */
+extern void rmsync_notion_edit_choose(NotionJob *nj);
 
 /* ---- notion_edit.c ---- */
 

@@ -62,6 +62,12 @@ typedef struct Worker
 /* One per process; static because error recovery must find it intact. */
 static Worker me;
 
+/* SIGTERM came while the process must not end in the middle of something. */
+static volatile sig_atomic_t told_to_die = false;
+
+/* It ends already, after what has to be done. */
+static volatile sig_atomic_t leaving = false;
+
 pg_noreturn static void worker_leave(RmsyncExit why);
 pg_noreturn static void worker_die(void);
 
@@ -76,8 +82,15 @@ static void
 worker_leave(RmsyncExit why)
 {
 	me.why = why;
-	if (me.engine)
+	leaving = true;
+
+	/* an error in it comes back here, but not for ever */
+	if (me.engine && me.streak <= MAX_ERRORS)
+	{
+		if (me.streak > 0)
+			rmsync_engine_recover(me.engine);
 		rmsync_engine_shutdown(me.engine);
+	}
 	proc_exit(why == RMSYNC_EXIT_ERROR ? 1 : 0);
 }
 
@@ -90,6 +103,33 @@ worker_sigint(SIGNAL_ARGS)
 {
 	if (get_timeout_indicator(LOCK_TIMEOUT, false))
 		StatementCancelHandler(postgres_signal_arg);
+}
+
+/*
+ * SIGTERM ends a transaction and the process with it, as in any backend, for
+ * core's waits look at what die() sets.  New tokens on their way would be lost
+ * with the process, and their user would have to log in again.  So while there
+ * are any, the transaction is ended by an error, which the loop survives and
+ * then finishes in order (worker_die).  Who asks twice is obeyed at once.
+ */
+static void
+worker_sigterm(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	if (!rmsync_tokens_under_way || told_to_die)
+		die(postgres_signal_arg);
+	else
+	{
+		told_to_die = true;
+		if (!leaving)
+		{
+			QueryCancelPending = true;
+			InterruptPending = true;
+		}
+		SetLatch(MyLatch);
+	}
+	errno = save_errno;
 }
 
 /*
@@ -167,8 +207,7 @@ worker_connect(void)
 	memcpy(&me.ticket, MyBgworkerEntry->bgw_extra, sizeof(me.ticket));
 	me.why = RMSYNC_EXIT_ERROR;
 
-	/* die, not a flag of our own: core's waits look at what it sets. */
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, worker_sigterm);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, worker_sigint);
 	BackgroundWorkerUnblockSignals();
@@ -212,12 +251,17 @@ worker_create_engine(void)
  *
  * The request to die is put aside meanwhile instead of holding interrupts off:
  * a lock wait would not time out then.  A second SIGTERM ends it at once, and
- * no commit may wait for a standby, as nothing would interrupt that.
+ * no commit may wait for a standby, as nothing would interrupt that.  After an
+ * error the loop comes back here.
  */
 static void
 worker_die(void)
 {
+	told_to_die = true;
 	ProcDiePending = false;
+	QueryCancelPending = false;
+	if (me.streak > 0)
+		rmsync_engine_recover(me.engine);
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
 		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	rmsync_engine_shutdown(me.engine);
@@ -230,8 +274,10 @@ worker_die(void)
 static void
 worker_interrupts(void)
 {
-	if (ProcDiePending)
+	if (ProcDiePending || told_to_die)
 		worker_die();
+	if (leaving)
+		worker_leave(me.why);
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{

@@ -273,11 +273,11 @@ def source_query(call, data_source_id):
     for page in source.children:
         if page.indexed is None or not page.shared:
             continue
-        values, trashed = page.indexed
-        if not both and (trashed or above) != trash:
+        row = page.indexed
+        if not both and (row.trashed or above) != trash:
             continue
-        if test is None or test(page, values):
-            rows.append((page, values))
+        if test is None or test(row, row.values):
+            rows.append((row, row.values))
     pages = [r[0] for r in notion_query.order(rows, sorts)]
     cap = call.settings["query_limit"]
     chunk, cursor = notion_query.paginate(pages[:cap], size,

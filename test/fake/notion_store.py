@@ -5,6 +5,7 @@ The API (notion_api.py) and the actions of the user in front of Notion
 (notion_control.py) both end here; "author" tells them apart.
 """
 import collections
+import copy
 import random
 import time
 import urllib.parse
@@ -88,7 +89,7 @@ class Node:
         self.locked = self.inline = False
         self.archived = None              # page: None, "allow" or "refuse"
         self.seq = 0
-        self.indexed = None               # what queries see: (values, trashed)
+        self.indexed = None               # what queries see: a copy
         self.hidden = 0.0                 # search does not see it before
 
     def lineage(self):
@@ -305,12 +306,14 @@ class Store:
         page = node.page() if node.kind == "block" else None
         if page is not None:
             page.edited, page.edited_by = now, author
+        page = page or node
+        if page.kind == "page" and page.indexed is not None:
+            self.index(page)
 
     def set_values(self, page, changes, author):
         # A new dict: the query index may still hold the old one.
         page.values = {**page.values, **changes}
         self.touch(page, author)
-        self.index(page)
         self.event("page.properties_updated", page, author,
                    updated_properties=list(changes))
 
@@ -328,7 +331,6 @@ class Store:
         if node.parent is not None:
             self.touch(node.parent, author)
         if node.kind == "page":
-            self.index(node)
             self.event("page.deleted" if flag else "page.undeleted", node,
                        author)
         elif node.kind == "block":
@@ -420,10 +422,11 @@ class Store:
         node.hidden = self.clock.monotonic() + delay if delay > 0 else 0.0
 
     def index(self, page, new=False):
-        """Queries read an index that may trail the objects; reads by id do
-        not."""
+        """Queries read an index that may trail the objects, their times
+        included; reads by id do not."""
         delay = self.lag(self.query_lag)
-        snapshot = (page.values, page.trashed)
+        snapshot = copy.copy(page)
+        snapshot.indexed = None
         if delay <= 0 and not any(p is page for _, p, _ in self.lagging):
             page.indexed = snapshot
             return

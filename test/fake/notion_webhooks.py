@@ -50,7 +50,7 @@ class Webhooks:
 
     def delivery(self, ws, event, spoil):
         node = self.store.nodes.get(event["node"])
-        author = event["author"]
+        authors = event.get("authors", [event["author"]])
         body = {
             "id": self.store.new_id(True),
             "timestamp": stamp(self.store.clock.now()),
@@ -58,7 +58,8 @@ class Webhooks:
             "subscription_id": ws.subscription,
             "integration_id": self.store.integration_id,
             "authors": [{"id": author, "type": "person"
-                         if author == ws.person else "bot"}],
+                         if author == ws.person else "bot"}
+                        for author in authors],
             "accessible_by": [{"id": ws.person, "type": "person"}],
             "attempt_number": 1, "api_version": "2026-03-11",
             "type": event["type"],
@@ -140,7 +141,9 @@ def aggregate(events):
             merged[key] = copy.deepcopy(event)
             continue
         old = merged[key]
-        old["author"] = event["author"]
+        authors = old.setdefault("authors", [old["author"]])
+        if event["author"] not in authors:
+            authors.append(event["author"])
         for name in ("updated_properties", "updated_blocks"):
             for item in event.get(name, ()):
                 if item not in old[name]:

@@ -180,7 +180,7 @@ sub some_text
 {
 	my ($self) = @_;
 	my $n = $self->fresh;
-	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, long => 4, wide => 4, words => 6, empty => 1);
+	my $kind = $self->weighted(line => 40, tasks => 25, mixed => 20, nested => 20, long => 4, wide => 4, words => 6, empty => 1);
 
 	return "text $n" if $kind eq 'line';
 	return '' if $kind eq 'empty';
@@ -188,9 +188,51 @@ sub some_text
 	  if $kind eq 'tasks';
 	return join("\n", map { "- line $_ of $n" } 1 .. 90 + $self->dice(80)) if $kind eq 'long';
 	return join(' ', map { "word$_" } $n .. $n + 350) if $kind eq 'wide';
+	return $self->nested_text($n) if $kind eq 'nested';
 	return "text $n: " . join(' ', map { $self->one_of(qw(ampère Größe 日本 naïve 🎈 été Ω)) } 1 .. 5)
 	  if $kind eq 'words';
 	return "# Title $n\n\n**Date: 01-02-2026**\n\nsome text $n\n\n- [ ] first\n- [x] second\n- plain\n\n1. one\n2. two\n\nlast of $n";
+}
+
+# Lines below lines, at most four deep: each at most one deeper than that above.
+sub nested_text
+{
+	my ($self, $n) = @_;
+	my $depth = 0;
+	my @lines = ("- nest $n");
+
+	foreach my $i (1 .. 3 + $self->dice(9))
+	{
+		$depth = min($self->dice($depth + 2), 3);
+		push @lines, '  ' x $depth . "- nest $n.$i";
+	}
+	return join("\n", @lines);
+}
+
+# Some of them change; what they are below of is as right as before.
+sub nested_edit
+{
+	my ($self, @lines) = @_;
+	my @told;
+
+	foreach my $i (1 .. 1 + $self->dice(3))
+	{
+		my $n = $self->fresh;
+		my $at = $self->dice(scalar @lines);
+		my ($indent) = $lines[$at] =~ /^( *)/;
+		my $what = $self->weighted(change => 5, sibling => 3, child => 2, remove => 3);
+
+		$lines[$at] = "$indent- nest $n" if $what eq 'change';
+		splice(@lines, $at + 1, 0, "$indent- nest $n") if $what eq 'sibling';
+		splice(@lines, $at + 1, 0, (length($indent) < 6 ? "$indent  " : $indent) . "- nest $n") if $what eq 'child';
+		if ($what eq 'remove')
+		{
+			next if $at == 0 || ($lines[ $at + 1 ] // '') =~ /^$indent  /;
+			splice(@lines, $at, 1);
+		}
+		push @told, "$what $at";
+	}
+	return (join("\n", @lines), join(', ', @told));
 }
 
 # The page has been written to, and its toggle may have been replaced.
@@ -263,7 +305,7 @@ my %host = (
 	} ],
 	line => [ 16, sub {
 		my ($self) = @_;
-		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /\n/ });
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /\n/ && $_[0]{text} !~ /^- nest/ });
 		return unless $page;
 		my $n = $self->fresh;
 		my @lines = split /\n/, $page->{text}, -1;
@@ -277,6 +319,14 @@ my %host = (
 		$lines[$at] = $lines[$at] =~ /^- / ? "- item $n" : "another line $n" if $what eq 'change';
 		$self->touch($page, join("\n", @lines));
 		return ("line $at of page $page->{uuid} of $book->{name}: $what", $self->page_text_sql($page));
+	} ],
+	nest => [ 12, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^- nest/ });
+		return unless $page;
+		my ($text, $told) = $self->nested_edit(split /\n/, $page->{text});
+		$self->touch($page, $text);
+		return ("nested lines of page $page->{uuid} of $book->{name}: $told", $self->page_text_sql($page));
 	} ],
 	insert => [ 11, sub {
 		my ($self) = @_;
@@ -640,6 +690,17 @@ my %user = (
 		my $where = $self->one_of('start', 'end');
 		$self->notion({ cmd => 'user_block', parent => $toggle->{id}, block => { divider => {} }, position => $where });
 		return "draws a line in page $page->{uuid} of $book->{name}";
+	} ],
+	own_below => [ 5, sub {
+		my ($self) = @_;
+		my ($book, $page) = $self->any_page(sub { !$_[0]{blank} && ($_[0]{text} // '') =~ /^- nest/ });
+		return unless $book;
+		my ($text) = $self->one_of(split /\n/, $page->{text}) =~ /- (.*)/;
+		my ($id) = @{ $self->notion({ cmd => 'find', text => $text, user => "user$book->{user}" })->{ids} };
+		return unless $id;
+		eval { $self->notion({ cmd => 'user_block', parent => $id, block => { divider => {} }, position => $self->one_of('start', 'end') }) }
+		  or return;
+		return "draws a line below \"$text\" of $book->{name}";
 	} ],
 	tick_line => [ 4, sub {
 		my ($self) = @_;

@@ -91,6 +91,8 @@ SELECT rmsync_connect(1, 'notion', :'undecided'::jsonb - 'database_id');
 SELECT rmsync_connect(1, 'notion', :'undecided') ->> 'state' AS state;
 SELECT rmsync_connect(1, 'notion', :'undecided'::jsonb || '{"lost_page": "sometimes"}');
 SELECT rmsync_connect(1, 'notion-todos', :'undecided'::jsonb || '{"lost_page": "stop"}');
+SELECT rmsync_connect(1, 'notion', :'undecided'::jsonb || '{"edits": "sometimes"}');
+SELECT rmsync_connect(1, 'notion-todos', :'undecided'::jsonb || '{"edits": "in_place"}');
 SELECT rmsync_connect(1, 'notion', :'undecided'::jsonb || '{"lost_page": "stop"}') ->> 'state' AS state;
 SELECT config_epoch FROM rmsync.integration_configs WHERE user_id = 1;
 

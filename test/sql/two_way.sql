@@ -69,7 +69,7 @@ SELECT rmsync.polls_due(600) = ARRAY[:lane::bigint] AS due;
 SELECT rmsync.polls_due(600) IS NULL AS not_again;
 SELECT user_id, target_name, item_type, priority, forced, status, trigger_source FROM rmsync.sync_queue;
 SELECT poll_at BETWEEN now() + '500 s' AND now() + '700 s' AS later FROM rmsync.integration_configs WHERE id = :lane;
-SELECT rmsync.poll_input(:lane, true) - 'since' AS input;
+SELECT rmsync.poll_input(:lane, true) - '{since,began}'::text[] AS input;
 -- it is no item, and is given up by nobody
 SELECT rmsync_stats(1) -> 'type_counts' AS types, rmsync_status('notion-todos', 1) #>> '{stats,pending}' AS pending;
 UPDATE rmsync.integration_configs SET fail_streak = 1 WHERE id = :lane;
@@ -147,6 +147,22 @@ SELECT test.take('[{"id": "row-first", "ticked": false, "state": false}]', '{"se
 SELECT * FROM test.seen() LIMIT 1;
 SELECT count(*) FROM rmsync.remote_changes;
 SELECT poll_state, polled_at <= now() AS read, poll_error FROM rmsync.integration_configs WHERE id = :lane;
+-- a query may be late: of an entry as young as that it says no more than where to look
+UPDATE rmsync.sync_records SET updated_at = now() - interval '115 seconds';
+SELECT test.take('[{"id": "row-first", "ticked": true, "state": false, "queried": true}]');
+SELECT text, completed FROM test.seen() LIMIT 1;
+SELECT external_id, kind FROM rmsync.remote_changes;
+SELECT rmsync.polls_due(600) = ARRAY[:lane::bigint] AS at_once;
+DELETE FROM rmsync.sync_queue;
+-- both at once: the row itself is believed
+SELECT test.take('[{"id": "row-first", "ticked": false, "queried": true}, {"id": "row-first", "ticked": true, "state": false}]', '{"seen": ["row-first"]}', clock_timestamp());
+SELECT text, completed FROM test.seen() LIMIT 1;
+DELETE FROM rmsync.remote_changes;
+-- an older one
+UPDATE rmsync.sync_records SET updated_at = now() - interval '125 seconds';
+SELECT test.take('[{"id": "row-first", "ticked": false, "state": false, "queried": true}]');
+SELECT text, completed FROM test.seen() LIMIT 1;
+SELECT external_id, kind FROM rmsync.remote_changes;
 -- a request is under way, or its outcome is not known
 UPDATE rmsync.sync_records SET updated_at = '2026-01-01', intent = '{}';
 SELECT test.take('[{"id": "row-first", "ticked": true}]');

@@ -65,6 +65,8 @@ SELECT * FROM marked;
 --
 -- Events: marked once, if a lane knows the object
 --
+SELECT test.receive(test.event('e1a', 'page.properties_updated', 'aaaaaaaa-0000-4000-8000-000000000013'));
+UPDATE rmsync.integration_configs SET two_way = true WHERE user_id = 1;
 SELECT test.receive(test.event('e2', 'page.properties_updated', 'aaaaaaaa-0000-4000-8000-000000000013'));
 SELECT test.receive(test.event('e2', 'page.properties_updated', 'aaaaaaaa-0000-4000-8000-000000000013'));
 SELECT test.receive(test.event('e3', 'page.properties_updated', 'AAAAAAAA-0000-4000-8000-000000000013'));
@@ -83,6 +85,69 @@ SELECT * FROM marked;
 SELECT test.receive(test.event('e9', 'data_source.schema_updated', 'dddddddd-0000-4000-8000-000000000001'));
 SELECT test.receive(test.event('e10', 'data_source.schema_updated', 'dddddddd-0000-4000-8000-000000000002'));
 SELECT user_id, remote -> 'stale' AS stale, remote #> '{columns,tags}' AS known FROM rmsync.integration_configs ORDER BY 1;
+
+--
+-- What calls for something: nothing that we did, nothing that is the reader's
+--
+TRUNCATE rmsync.remote_changes;
+UPDATE rmsync.sync_records SET metadata_json = '{"bot": "b0000000-0000-4000-8000-000000000001"}'
+WHERE external_id LIKE '%11' OR external_id LIKE '%21';
+UPDATE rmsync.integration_configs SET remote = '{"data_source_id": "dddddddd-0000-4000-8000-000000000001", "columns": {"title": "title", "id": "%3A%3EFq", "tags": null}}';
+UPDATE rmsync.integration_configs SET two_way = user_id = 1;
+CREATE FUNCTION test.by(VARIADIC authors text[]) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('authors', coalesce(jsonb_agg(CASE a WHEN 'us' THEN '{"id": "B0000000-0000-4000-8000-000000000001", "type": "bot"}'::jsonb
+		WHEN 'bot' THEN '{"id": "b0000000-0000-4000-8000-000000000002", "type": "bot"}'
+		WHEN 'person' THEN '{"id": "c0000000-0000-4000-8000-000000000001", "type": "person"}' END) FILTER (WHERE a <> ''), '[]')) FROM unnest(authors) a
+$$;
+SELECT n, type, user_id, authors, columns,
+	test.receive(test.event('n' || n, type, CASE WHEN type LIKE 'page.%' THEN 'aaaaaaaa-0000-4000-8000-0000000000' || user_id || '1'
+		ELSE 'dddddddd-0000-4000-8000-000000000001' END,
+		test.by(VARIADIC authors) || jsonb_build_object('data', CASE WHEN columns IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('updated_properties', columns) END))) ->> 'reason' AS reason
+FROM (VALUES
+	(1, 'page.deleted', 1, '{us}'::text[], NULL::text[]),
+	(2, 'page.deleted', 1, '{us,person}', NULL),
+	(3, 'page.deleted', 1, '{bot}', NULL),
+	(4, 'page.deleted', 1, '{""}', NULL),
+	(5, 'page.undeleted', 1, '{person}', NULL),
+	(6, 'page.moved', 1, '{person}', NULL),
+	(7, 'page.content_updated', 1, '{person}', NULL),
+	(8, 'page.content_updated', 2, '{person}', NULL),
+	(9, 'page.content_updated', 1, '{us}', NULL),
+	(10, 'page.properties_updated', 2, '{person}', '{title}'),
+	(11, 'page.properties_updated', 2, '{us,person}', '{x,title}'),
+	(12, 'page.properties_updated', 2, '{person}', '{x}'),
+	(13, 'page.properties_updated', 2, '{person}', '{":%3eFq"}'),
+	(14, 'page.properties_updated', 2, '{bot}', '{title}'),
+	(15, 'page.properties_updated', 2, '{""}', '{title}'),
+	(16, 'page.properties_updated', 2, '{person}', NULL),
+	(17, 'data_source.schema_updated', 0, '{us}', NULL),
+	(18, 'data_source.schema_updated', 0, '{person}', NULL)) v (n, type, user_id, authors, columns) ORDER BY n;
+SELECT * FROM marked;
+SELECT rmsync.url_decode(x) FROM unnest(ARRAY['a%3Ab', '%3a', '%', '%zz', '%00', 'ä%25', '']) x;
+
+--
+-- What was looked at: what is gone is queued, what waited goes on
+--
+SELECT id AS lane FROM rmsync.integration_configs WHERE user_id = 2 \gset
+INSERT INTO rmsync.sync_queue (user_id, lane_id, target_name, item_type, item_id, notebook_uuid, version, seq, run_at, error_code)
+SELECT 2, :lane, 'notion', 'page_text', i, 'notebook_metadata-1', 1, 1, now() + interval '1 hour', c FROM (VALUES ('w-1', 'page_lost'), ('w-2', 'unknown_outcome')) v (i, c);
+CREATE TEMP VIEW queued AS
+SELECT item_type, item_id, notebook_uuid, forced, trigger_source, run_at IS NULL AS now FROM rmsync.sync_queue WHERE user_id = 2 ORDER BY 1, 2;
+CREATE FUNCTION test.look(seen text, lost text) RETURNS int LANGUAGE sql AS $$
+	SELECT rmsync.take_remote(c.id, c.config_epoch, jsonb_build_object('since', clock_timestamp(), 'found', '[]'::jsonb, 'seen', seen::jsonb, 'lost', lost::jsonb, 'end', true), 600)
+	FROM rmsync.integration_configs c WHERE c.user_id = 2
+$$;
+SELECT test.look('["aaaaaaaa-0000-4000-8000-000000000099"]', '[]');
+SELECT * FROM queued;
+SELECT test.look('["aaaaaaaa-0000-4000-8000-000000000021"]', '["aaaaaaaa-0000-4000-8000-000000000021"]');
+SELECT * FROM queued;
+DELETE FROM rmsync.sync_queue WHERE item_type = 'notebook_metadata';
+INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind) VALUES (2, 'notion', 'aaaaaaaa-0000-4000-8000-000000000021', 'page.undeleted');
+SELECT test.look('["aaaaaaaa-0000-4000-8000-000000000021"]', '[]');
+SELECT * FROM queued;
+SELECT * FROM marked WHERE user_id = 2;
+SELECT poll_at, polled_at FROM rmsync.integration_configs WHERE user_id = 2;
+DELETE FROM rmsync.sync_queue;
 
 --
 -- The subscription's name is learned; a user's own one reaches nobody else

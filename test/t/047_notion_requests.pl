@@ -27,6 +27,11 @@ sub text
 		$line // "last line of page $n");
 }
 
+sub nested
+{
+	return text($_[0], "- a line\n  - one level\n    - two levels");
+}
+
 # A case: what it is called, how many requests it may take and how many are the
 # least possible, how many pages there are before, the connection's
 # configuration, and what is done.  Without the latter it is the first sync.
@@ -50,6 +55,20 @@ add_case('edit one line of one page of 100', 3, 2, 100, {},
 	sub { my ($c) = @_; $t->edit_page($c->{book}{pages}[49], text(50, 'another last line')) });
 add_case('add three lines to a page', 3, 2, 10, {},
 	sub { my ($c) = @_; $t->edit_page($c->{book}{pages}[4], text(5, "last line of page 5\n\none\n\ntwo\n\nthree")) });
+
+# Page n, with other words in four of its lines.
+sub words
+{
+	my ($c, $n) = @_;
+	return $t->edit_page($c->{book}{pages}[ $n - 1 ], text($n) =~ s/^paragraph ([1357])/words $1/gmr);
+}
+add_case('edit four lines of one page of 100', 6, 3, 100, {}, sub { words($_[0], 50) });
+add_case('edit four lines of one page of 100, with `fewest_requests`', 3, 3, 100, { edits => 'fewest_requests' }, sub { words($_[0], 50) });
+add_case('edit four lines of each of 30 pages', 32, 32, 30, {},
+	sub { my ($c) = @_; $t->sql("UPDATE pages SET ocr_text = regexp_replace(ocr_text, '^paragraph ([1357])', 'words \\1', 'gn') WHERE notebook_id = $c->{book}{id}") });
+add_case('edit a line two levels below another', 5, 2, 10, {}, sub {
+	my ($c) = @_;
+	$t->edit_page($c->{book}{pages}[4], nested(5) =~ s/two levels$/another line/r) }, text => \&nested);
 add_case('edit everything in a page', 3, 3, 10, {},
 	sub { my ($c) = @_; $t->edit_page($c->{book}{pages}[4], join("\n\n", map { "> other words $_" } 1 .. 12)) });
 add_case('add a page behind 100', 2, 2, 100, {},
@@ -100,7 +119,7 @@ my %of = map { $_->{user} => $_ } @cases;
 $t->add_users([ sort { $a <=> $b } keys %of ]);
 foreach my $case (@cases)
 {
-	$case->{book} = $t->add_notebook($case->{user}, $case->{name}, [ map { text($_) } 1 .. $case->{pages} ]);
+	$case->{book} = $t->add_notebook($case->{user}, $case->{name}, [ map { ($case->{text} // \&text)->($_) } 1 .. $case->{pages} ]);
 	$t->sql("SELECT test.add_todo($case->{book}{pages}[0], 'to-do ' || i) FROM generate_series(1, $case->{todos}) i") if $case->{todos};
 	if ($case->{rows})
 	{

@@ -179,11 +179,13 @@ $t->equal('nested', 3);
 $deep[5] = '- item two';
 in_place('beside what is nested', edit('beside what is nested', $nested, 0, join("\n", @deep), 3), 10);
 $deep[2] = "- same\n  - another child";
-in_place('a child changes', edit('a child changes', $nested, 0, join("\n", @deep), 4), 9);
+in_place('a child changes', edit('a child changes', $nested, 0, join("\n", @deep), 4), 10);
 $deep[0] = "- top, changed\n  - below\n    - deeper\n      - deepest";
 in_place('a parent changes', edit('a parent changes', $nested, 0, join("\n", @deep), 3), 10);
 $deep[0] = "- top, changed\n  - below\n    - deeper\n      - deepest of all";
-in_place('too deep a change is a new toggle', edit('too deep', $nested, 0, join("\n", @deep)), 0);
+in_place('a deep change', edit('a deep change', $nested, 0, join("\n", @deep), 6), 10);
+$deep[1] = "- same\n  - a\n    - new\n      - line\n        - too deep for one request";
+in_place('too deep an append is a new toggle', edit('too deep an append', $nested, 0, join("\n", @deep)), 0);
 
 # More lines than one answer lists.
 my @long = map { "line $_" } 1 .. 230;
@@ -299,6 +301,70 @@ $t->notion({ cmd => 'trash', id => $lines[1]{id} }, { cmd => 'trash', id => $lin
 $t->settled('busy');
 $t->equal('busy', 50);
 is($t->sql('SELECT count(*) FROM rmsync.sync_queue'), '0', 'nothing is left in the queue');
+
+# ------------------------------------------------------ the cheapest way
+
+# The lines of page n of a notebook, with some of them changed.
+my %version;
+
+sub page_text
+{
+	my ($book, $n, @changed) = @_;
+	my $lines = $version{ $book->{id} }[$n] //= [ map { "line $_ of $n" } 1 .. 12 ];
+
+	$lines->[$_] .= '.' foreach @changed;
+	return text_of(@$lines);
+}
+
+# Changes lines of pages, [page, line, ...] each, in one transaction.  Answers on
+# which pages the toggle is the same as before.
+sub change
+{
+	my ($name, $book, $limit, @changes) = @_;
+	my @before = $t->blocks_of($book);
+	my $since = $t->arrived;
+
+	$t->sql(join(";\n", 'BEGIN', (map { my ($n, @lines) = @$_;
+				"SELECT test.complete_page($book->{pages}[$n], " . RmsyncNotion::quote(page_text($book, $n, @lines)) . ')' } @changes), 'COMMIT'));
+	$t->settled($name, user => $book->{user});
+	$t->at_most($limit, $since, $name);
+	$t->equal($name, $book->{user});
+	my @after = $t->blocks_of($book);
+	return join(' ', grep { $before[$_]{id} eq $after[$_]{id} } map { $_->[0] } @changes);
+}
+
+$t->add_user(60);
+my $cheap = { user => 60, id => 'cheap' };
+$cheap = { %{ $t->add_notebook(60, 'Cheap', [ map { page_text($cheap, $_) } 0 .. 7 ]) } };
+$version{ $cheap->{id} } = delete $version{cheap};
+$t->connect(60, edits => 'fewest_requests');
+$t->settled('cheap');
+is(change('one line', $cheap, 3, [ 2, 5 ]), '2', 'one line costs the same: in place');
+is(change('two lines', $cheap, 3, [ 2, 4, 9 ]), '', 'two lines are cheaper with a new toggle');
+is(change('lines that stand together, and come', $cheap, 3, [ 3, 4, 5, 6 ]), '', 'three lines, too');
+is(change('neighbours', $cheap, 4, [ 3, 1 ], [ 4, 1 ]), '', 'neighbours come with one append');
+is(change('apart', $cheap, 5, [ 1, 1 ], [ 6, 1 ]), '1 6', 'others do not');
+$version{ $cheap->{id} }[5] = [ '- one', "  - two", '- three', map { "- line $_" } 1 .. 6 ];
+change('nested lines come', $cheap, 3, [ 5, 0 ]);
+is(change('a nested line', $cheap, 3, [ 5, 1 ]), '', 'a nested line takes another list');
+$since = $t->arrived;
+$t->connect(60, edits => 'in_place');
+$t->settled('another way');
+is(scalar($t->arrivals(since => $since)), 0, 'another way of editing changes nothing');
+is(change('in place again', $cheap, 7, [ 2, 1, 3, 5, 7 ]), '2', 'and is used from then on');
+
+# ------------------------------------------------------ many pages at once
+
+$t->add_user(61);
+my $many = { user => 61, id => 'many' };
+$many = { %{ $t->add_notebook(61, 'Many', [ map { page_text($many, $_) } 0 .. 11 ]) } };
+$version{ $many->{id} } = delete $version{many};
+$t->connect(61);
+$t->settled('many');
+is(change('ten pages', $many, 51, map { [ $_, 1, 3, 5, 7 ] } 0 .. 9), join(' ', 0 .. 9), 'ten pages with four lines each: in place');
+is(change('twelve pages, two lines', $many, 37, map { [ $_, 1, 5 ] } 0 .. 11), join(' ', 0 .. 11), 'twelve pages with two lines each: in place');
+is(change('twelve pages, most of them four lines', $many, 17, (map { [ $_, 1, 3, 5, 7 ] } 0 .. 5, 7 .. 11), [ 6, 2 ]),
+	'6', 'twelve pages: only that with few changes in place');
 
 $t->stop;
 done_testing();

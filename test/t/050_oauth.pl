@@ -29,6 +29,7 @@ write_secret($client_secret);
 my $t = RmsyncNotion->new(
 	fake => [ '--rate', 0, '--oauth-client', "rmirror:$client_secret" ],
 	conf => {
+		'restart_after_crash' => 'on',
 		'rmsync.notion_oauth_client_id' => 'rmirror',
 		'rmsync.notion_oauth_client_secret_file' => $secret_file });
 my $node = $t->node;
@@ -244,6 +245,65 @@ is(stored_pair(1), live_pair(1), 'the new tokens are stored before the server st
 $t->settled('after the restart');
 $t->equal('after the restart', 1);
 is(refreshes($since), 1, 'they are not renewed again');
+
+# ---------- the worker is told to end in the middle of a transaction meanwhile
+
+# Tells the worker to end while it waits for a lock, then gives the lock back.
+sub end_while_locked
+{
+	my ($locker, $name) = @_;
+	my $pid = '';
+
+	wait_until(
+		sub {
+			# the signal is sent to none but those found: a second one would kill
+			$pid = $t->sql("SELECT rmsync.wake(); WITH w AS MATERIALIZED (SELECT pid FROM pg_stat_activity
+				WHERE backend_type ~ 'rmsync.*worker' AND wait_event_type = 'Lock') SELECT pid FROM w WHERE pg_terminate_backend(pid)");
+			return $pid =~ /(\d+)/;
+		},
+		"$name: the worker is told to end");
+	($pid) = $pid =~ /(\d+)/;
+	$locker->query_safe('COMMIT');
+	$locker->quit;
+	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', "$name: and ends");
+	return;
+}
+
+foreach my $how ('the answer is under way', 'the answer is there')
+{
+	my $answered = $how =~ /there/;
+	my $lane = "rmsync.integration_configs WHERE target_name = 'notion' FOR UPDATE";
+	my $locker = $node->background_psql('postgres');
+
+	$since = $t->arrived;
+	$t->notion({ fault => 'slow:' . ($answered ? 1 : 3), match => { path => '^/v1/oauth/token' }, times => 1 });
+	expire(1);
+	$t->edit_page($books[2]{pages}[1], "edited, $how");
+	wait_until(sub { refreshes($since) }, "$how: the token is being renewed");
+	$locker->query_safe('BEGIN; ' . ($answered ? "SELECT FROM $lane" : 'LOCK TABLE rmsync.sync_intake'));
+	end_while_locked($locker, $how);
+	is(stored_pair(1), live_pair(1), "$how: the new tokens are stored before the worker ends");
+	$t->settled($how);
+	$t->equal($how, 1);
+	is(refreshes($since), 1, "$how: they are not renewed again");
+	is(notices(1), $told, "$how: nobody was told");
+}
+
+# Nothing helps when the process is killed: the old tokens are dead, the new
+# ones are nowhere.  The user is told, once.
+$since = $t->arrived;
+$t->notion({ fault => 'slow:1.5', match => { path => '^/v1/oauth/token' }, times => 1 });
+expire(1);
+$t->edit_page($books[2]{pages}[1], 'edited, and the worker is killed');
+wait_until(sub { refreshes($since) }, 'killed: the token is being renewed');
+signal_worker('KILL', (worker_pids($node))[0]);
+wait_for($node, "SELECT state FROM rmsync.integration_configs WHERE target_name = 'notion'", 'auth', 'killed: the lane stops');
+is(notices(1), $told + 1, 'killed: the user is told once');
+is(refreshes($since), 2, 'killed: after one more try');
+store(1, grant(1));
+$t->settled('killed, and granted again');
+$t->equal('killed, and granted again', 1);
+$told = notices(1);
 
 # ------------------------------------- without a client, and with a backup
 
