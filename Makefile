@@ -60,12 +60,14 @@ OBJS = \
 	src/notion_compact.o \
 	src/notion_compose.o \
 	src/notion_config.o \
+	src/notion_copies.o \
 	src/notion_create.o \
 	src/notion_discover.o \
 	src/notion_done.o \
 	src/notion_edit.o \
 	src/notion_edit_plan.o \
 	src/notion_edit_worth.o \
+	src/notion_find.o \
 	src/notion_imagine.o \
 	src/notion_late.o \
 	src/notion_late_look.o \
@@ -87,6 +89,7 @@ OBJS = \
 	src/notion_probe.o \
 	src/notion_properties.o \
 	src/notion_resolve.o \
+	src/notion_row.o \
 	src/notion_search.o \
 	src/notion_slot.o \
 	src/notion_text.o \

@@ -302,7 +302,7 @@ BEGIN
 	END IF;
 	-- what waits for the same page goes with it
 	UPDATE rmsync.sync_queue q SET run_at = NULL, updated_at = now()
-	WHERE q.lane_id = lane AND q.notebook_uuid = notebook AND q.error_code = 'page_lost' AND q.status = 'pending';
+	WHERE q.lane_id = lane AND q.notebook_uuid = notebook AND q.error_code IN ('page_lost', 'page_archived') AND q.status = 'pending';
 	PERFORM rmsync.wake();
 	RETURN true;
 END

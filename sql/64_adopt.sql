@@ -2,9 +2,9 @@
 -- its connections, and its records as ledger entries, so that nothing is
 -- created twice.  Nothing of the host's is written.
 --
--- What the host recorded need not be so any more.  A notebook's entry is
--- therefore made with an intent {"op": "adopt"}: the target looks at the
--- notebook's page before it sends anything else for that notebook.
+-- What the host recorded need not be so any more.  The entries of notebooks and
+-- to-dos are therefore made with an intent {"op": "adopt"}: the target looks at
+-- the notebook's page, or at the to-do's row, before it sends anything else.
 
 CREATE FUNCTION rmsync.adopt_connection(user_id bigint, target_name text, stored text, make boolean, OUT outcome text, OUT problem text) RETURNS record
 AS 'MODULE_PATHNAME', 'rmsync_adopt_connection' LANGUAGE C STRICT;
@@ -217,6 +217,8 @@ DECLARE
 	c rmsync.integration_configs;
 	written bigint;
 	books text[];
+	todos text[];
+	todo_books text[];
 BEGIN
 	-- ledger entries of a delivery under way wait for us, or we for them
 	SELECT * INTO c FROM rmsync.integration_configs i WHERE i.id = lane FOR UPDATE;
@@ -225,10 +227,10 @@ BEGIN
 			content_hash, placement_hash, config_epoch, external_id, status, metadata_json, intent, synced_at)
 		SELECT c.user_id, c.target_name, p.item_type, p.item_id, c.id, p.notebook_uuid, p.page_number,
 			p.content_hash, p.placement_hash, c.config_epoch, p.external_id,
-			CASE WHEN p.item_type = 'notebook_metadata' THEN 'in_progress'
+			CASE WHEN p.item_type IN ('notebook_metadata', 'todo') THEN 'in_progress'
 				WHEN p.content_hash <> '' AND p.placement_hash <> '' THEN 'success' ELSE 'pending' END,
 			p.metadata_json,
-			CASE WHEN p.item_type = 'notebook_metadata' THEN '{"op": "adopt"}'::jsonb END,
+			CASE WHEN p.item_type IN ('notebook_metadata', 'todo') THEN '{"op": "adopt"}'::jsonb END,
 			CASE WHEN p.content_hash <> '' THEN now() END
 		FROM unnest(plan) p
 		ON CONFLICT (user_id, target_name, item_type, item_id) DO UPDATE SET
@@ -237,17 +239,24 @@ BEGIN
 			config_epoch = excluded.config_epoch, external_id = excluded.external_id, status = excluded.status,
 			metadata_json = excluded.metadata_json, intent = excluded.intent, synced_at = excluded.synced_at, updated_at = now()
 		WHERE r.external_id IS NULL AND r.intent IS NULL
-		RETURNING r.item_type, r.notebook_uuid)
-	SELECT count(*), array_agg(DISTINCT ins.notebook_uuid) FILTER (WHERE ins.item_type IN ('notebook_metadata', 'page_text'))
-	INTO written, books FROM ins;
+		RETURNING r.item_type, r.item_id, r.notebook_uuid)
+	SELECT count(*), array_agg(DISTINCT ins.notebook_uuid) FILTER (WHERE ins.item_type IN ('notebook_metadata', 'page_text')),
+		array_agg(ins.item_id ORDER BY ins.item_id) FILTER (WHERE ins.item_type = 'todo'),
+		array_agg(ins.notebook_uuid ORDER BY ins.item_id) FILTER (WHERE ins.item_type = 'todo')
+	INTO written, books, todos, todo_books FROM ins;
 
 	-- pages that came to a notebook we know: it is looked at again
 	UPDATE rmsync.sync_records r SET intent = '{"op": "adopt"}', status = 'in_progress', updated_at = now()
 	WHERE r.lane_id = lane AND r.item_type = 'notebook_metadata' AND r.item_id = ANY (books) AND r.intent IS NULL;
 
-	IF c.is_enabled AND books IS NOT NULL THEN
-		-- with their pages, so that one look at a notebook decides them all
-		PERFORM rmsync.enqueue(lane, array_fill('notebook_metadata'::text, ARRAY[cardinality(books)]), books, books, 3::smallint, 'adopt');
+	IF c.is_enabled AND written > 0 THEN
+		IF books IS NOT NULL THEN
+			-- with their pages, so that one look at a notebook decides them all
+			PERFORM rmsync.enqueue(lane, array_fill('notebook_metadata'::text, ARRAY[cardinality(books)]), books, books, 3::smallint, 'adopt');
+		END IF;
+		IF todos IS NOT NULL THEN
+			PERFORM rmsync.enqueue(lane, array_fill('todo'::text, ARRAY[cardinality(todos)]), todos, todo_books, 3::smallint, 'adopt');
+		END IF;
 		PERFORM rmsync.reconcile_lane(lane, 3::smallint);
 	END IF;
 	RETURN written;
@@ -295,8 +304,10 @@ BEGIN
 				jsonb_agg(n.item_type || ' ' || coalesce(n.item_id, '?') ORDER BY n.example) FILTER (WHERE n.example <= 3) AS examples
 			FROM numbered n WHERE n.reason IS NOT NULL GROUP BY 1, 2) t
 	), requests AS (
-		-- a notebook's page is listed, a hundred blocks at a time, and marked
-		SELECT coalesce(sum(2 + b.toggles / 100), 0) AS n
+		-- a notebook's page is listed, a hundred blocks at a time, and marked; a
+		-- to-do's row is marked, which answers what it says
+		SELECT coalesce(sum(2 + b.toggles / 100), 0)
+			+ (SELECT count(*) FROM a t WHERE t.item_type = 'todo' AND t.action IN ('unchanged', 'update')) AS n
 		FROM (SELECT (SELECT count(*) FROM a p WHERE p.item_type = 'page_text' AND p.notebook_uuid = b.item_id AND p.external_id IS NOT NULL) AS toggles
 			FROM a b WHERE b.item_type = 'notebook_metadata' AND b.action = 'adopted') b
 	)

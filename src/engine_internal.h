@@ -130,6 +130,8 @@ extern void rmsync_engine_polls(RmsyncEngine *engine, int64 now_us,
 								bool *others);
 extern void rmsync_engine_check(RmsyncEngine *engine, int64 now_us,
 								bool *others);
+/* Items whose objects turned out to be gone, and what is to be told. */
+extern void rmsync_engine_lost(EngineJob *ejob);
 extern void rmsync_engine_links(RmsyncEngine *engine, EngineJob *ejob,
 								int64 now_us);
 extern bool rmsync_engine_links_wanted(RmsyncEngine *engine);

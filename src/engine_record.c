@@ -169,22 +169,6 @@ record_report(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	rmsync_engine_polls(engine, now_us, &engine->others);
 }
 
-/* Items whose objects turned out to be gone. */
-static void
-record_lost(EngineJob *ejob)
-{
-	RmsyncJob *job = &ejob->job;
-
-	for (int i = 0; i < job->nsiblings; i++)
-	{
-		if (!job->siblings[i].lost)
-			continue;
-		rmsync_store_flush();
-		rmsync_store_lost(job->lane, job->group_key, job->siblings[i].type,
-						  job->siblings[i].id);
-	}
-}
-
 static void
 record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
@@ -204,7 +188,7 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		if (item->outcome == RMSYNC_OUT_NONE)
 			record_undecided(engine, ejob, item, now_us);
 	}
-	record_lost(ejob);
+	rmsync_engine_lost(ejob);
 	record_report(engine, ejob, now_us);
 	rmsync_engine_links(engine, ejob, now_us);
 	if (!blamed)
@@ -223,7 +207,7 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 		write_ledger(ejob, job->notebook);
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
-	record_lost(ejob);
+	rmsync_engine_lost(ejob);
 	record_report(engine, ejob, now_us);
 	rmsync_engine_links(engine, ejob, now_us);
 }
@@ -297,6 +281,7 @@ mark_clean(RmsyncEngine *engine, EngineJob *ejob)
 
 	job->remote_dirty = false;
 	job->report = NULL;
+	job->notice = NULL;
 	if (job->notebook != NULL)
 		job->notebook->dirty = false;
 	for (int i = 0; i < job->nsiblings; i++)

@@ -240,6 +240,25 @@ rmsync_engine_reclaim(RmsyncEngine *engine, int64 now_us)
 	}
 }
 
+/* Items whose objects turned out to be gone, and what is to be told of them. */
+void
+rmsync_engine_lost(EngineJob *ejob)
+{
+	RmsyncJob *job = &ejob->job;
+
+	if (job->notice != NULL)
+		rmsync_store_notify(job->lane, job->notice_code, job->notice,
+							job->notebook);
+	for (int i = 0; i < job->nsiblings; i++)
+	{
+		if (!job->siblings[i].lost)
+			continue;
+		rmsync_store_flush();
+		rmsync_store_lost(job->lane, job->group_key, job->siblings[i].type,
+						  job->siblings[i].id);
+	}
+}
+
 /* Pages of a job whose objects have changed; returns how many. */
 static int
 changed_pages(const EngineJob *ejob, const char **ids)

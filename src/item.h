@@ -69,6 +69,11 @@ typedef struct RmsyncSource
 								 * target notion has it: page id ... */
 	const char *link_block;		/* ... and id of the toggle in there */
 	const char *page_id;		/* todo, highlight: item id of their page */
+	const char *taken;			/* to-do without an object: ids of the objects
+								 * that others in its notebook have, of those
+								 * it could be taken for */
+	bool		follows;		/* and one that says the same is to be
+								 * delivered before it */
 	int			page_number;	/* 1-based, 0 = none */
 	int			page_count;		/* notebook */
 	bool		completed;		/* todo */
@@ -237,6 +242,9 @@ typedef struct RmsyncJob
 	bool		remote_dirty;	/* lane->remote changed: write at next commit */
 	char	   *report;			/* what was read back, for rmsync.take_remote()
 								 * at the next commit or the end; NULL = none */
+	const char *notice_code;	/* kind of a notification about the notebook, */
+	char	   *notice;			/* its text, for the next commit or the end;
+								 * NULL = none */
 	RmsyncFailure fail;
 	int			requests;		/* sent so far */
 	int			delay_ms;		/* of the last RMSYNC_STEP_DELAY */

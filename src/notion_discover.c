@@ -14,7 +14,8 @@
  *
  * Remote notes:
  *	{"database_id":..., "data_source_id":..., "columns":{"path":"%3Aab",...},
- *	"status":{"open":..., "done":..., "complete":[...]}, "workspace_id":...}
+ *	"status":{"open":..., "done":..., "complete":[...]}, "workspace_id":...,
+ *	"bots":[ids of the users at Notion that our tokens were]}
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +28,9 @@
 
 /* "rmirror ID 2" and so on, where a foreign column has the name. */
 #define MAX_ID_NAMES 9
+
+/* So many names of ours are remembered. */
+#define MAX_BOTS 8
 
 /* Data sources listed in a message. */
 #define MAX_NAMED 10
@@ -48,6 +52,7 @@ rmsync_notion_remote_load(NotionJob *nj)
 	NotionRemote *remote = &nj->remote;
 	const char *text = nj->job->lane->remote;
 	Jsonb *json;
+	Jsonb *bots;
 	char *source;
 
 	memset(remote, 0, sizeof(*remote));
@@ -71,6 +76,14 @@ rmsync_notion_remote_load(NotionJob *nj)
 	if (rmsync_json_get(json, "status", "complete", NULL) != NULL)
 		remote->status_complete =
 			rmsync_json_text(rmsync_json_get(json, "status", "complete", NULL));
+	bots = rmsync_json_get(json, "bots", NULL);
+	for (int i = 0; i < rmsync_json_array_length(bots); i++)
+	{
+		char *bot = rmsync_json_as_string(rmsync_json_element(bots, i));
+
+		if (bot != NULL)
+			remote->bots = lappend(remote->bots, bot);
+	}
 	for (int role = 0; role < nj->kind->nroles; role++)
 	{
 		Jsonb *id =
@@ -120,11 +133,48 @@ save_remote(NotionJob *nj)
 			rmsync_json_field_raw(&buf, "complete", remote->status_complete);
 		appendStringInfoChar(&buf, '}');
 	}
+	if (remote->bots != NIL)
+	{
+		ListCell *cell;
+
+		rmsync_json_key(&buf, "bots");
+		appendStringInfoChar(&buf, '[');
+		foreach (cell, remote->bots)
+		{
+			if (foreach_current_index(cell) > 0)
+				appendStringInfoChar(&buf, ',');
+			rmsync_json_string(&buf, lfirst(cell));
+		}
+		appendStringInfoChar(&buf, ']');
+	}
 	appendStringInfoChar(&buf, '}');
 
 	remote->complete = true;
 	nj->job->lane->remote = rmsync_notion_keep(nj, buf.data);
 	nj->job->remote_dirty = true;
+}
+
+void
+rmsync_notion_learn_bot(NotionJob *nj, Jsonb *object)
+{
+	char *bot = rmsync_notion_valid_id(
+		rmsync_json_get_string(object, "created_by", "id", NULL));
+	MemoryContext old;
+	ListCell *cell;
+
+	if (bot == NULL || !nj->remote.complete)
+		return;
+	foreach (cell, nj->remote.bots)
+	{
+		if (rmsync_notion_same_id(lfirst(cell), bot))
+			return;
+	}
+	old = MemoryContextSwitchTo(nj->job->cxt);
+	if (list_length(nj->remote.bots) >= MAX_BOTS)
+		nj->remote.bots = list_delete_first(nj->remote.bots);
+	nj->remote.bots = lappend(nj->remote.bots, pstrdup(bot));
+	MemoryContextSwitchTo(old);
+	save_remote(nj);
 }
 
 NotionState

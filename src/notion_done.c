@@ -23,11 +23,46 @@
 
 /* ---- what a request that writes may say ---- */
 
+/*
+ * A row was read of which nobody knows what was agreed on.  Where ticks are
+ * read back, one that is done stays so, and is read; elsewhere the source
+ * counts. Box and state may say different things: the state is written only
+ * with the box, as it may be one of the reader's own.
+ */
+static bool
+row_says_otherwise(NotionJob *nj)
+{
+	bool done = nj->notebook->src.completed;
+
+	if (nj->config.two_way)
+		return done && nj->row_ticked <= 0 && nj->row_state <= 0;
+	if (nj->row_ticked < 0 && nj->row_state < 0)
+		return true;
+	return (nj->row_ticked >= 0 ? nj->row_ticked : nj->row_state) != done;
+}
+
+void
+rmsync_notion_said_otherwise(NotionJob *nj, StringInfo buf)
+{
+	int done = nj->notebook->src.completed;
+
+	if (row_says_otherwise(nj) ||
+		(nj->row_ticked > 0 || nj->row_state > 0) != done)
+		return;
+	if (nj->row_ticked >= 0 && nj->row_ticked != done)
+		rmsync_json_field_bool(buf, "ticked", nj->row_ticked > 0);
+	if (nj->row_state >= 0 && nj->row_state != done)
+		rmsync_json_field_bool(buf, "state", nj->row_state > 0);
+}
+
 bool
 rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item)
 {
 	const char *text = item->ledger.metadata;
 	Jsonb *metadata;
+
+	if (nj->row_read && item == nj->notebook)
+		return row_says_otherwise(nj);
 
 	/* not delivered: perhaps it was, and nobody recorded it */
 	if (!nj->config.two_way || !item->was_delivered || text == NULL ||

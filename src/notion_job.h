@@ -105,6 +105,7 @@ typedef struct NotionRemote
 	char	   *status_complete;	/* JSON array: ids of all that mean done */
 	bool		asked_who;		/* Notion was asked which workspace it is */
 	char	   *workspace_id;	/* what it said, NULL = nothing */
+	List	   *bots;			/* char *: who we are at Notion, and were */
 } NotionRemote;
 
 struct NotionJob;
@@ -262,8 +263,28 @@ typedef struct NotionChild
 	int			host_number;	/* in a title of the host's, 0 = none */
 	char		host_hash[9];
 	bool		outdated;		/* of a type that was configured before */
+	bool		has_children;
+	char	   *creator;		/* who made it, NULL = not told */
 	int			part;
 } NotionChild;
+
+/* What is there although something else counts.  See notion_copies.c. */
+typedef struct NotionDouble
+{
+	char	   *id;
+	bool		page;			/* a page; else a block */
+	bool		lost;			/* a page that was made anew since */
+	NotionPage *waits;			/* page that waits for its deletion, NULL */
+} NotionDouble;
+
+/* A page that was lost and made anew. */
+typedef struct NotionLost
+{
+	char	   *id;
+	int64		looked_at;		/* ms */
+	bool		looked;			/* in this job */
+	bool		told;			/* the user knows */
+} NotionLost;
 
 /*
  * One of the pages that a large notebook is split over; the first is that of
@@ -305,9 +326,8 @@ typedef enum NotionState
 
 	/* notion_notebook.c */
 	NOTION_NOTEBOOK,			/* -> ARCHIVE, FIND, LIST, WORK, FINISH */
-	NOTION_FIND,				/* query by marker -> EXTRA, INTENT,
-								 * SAVE_NOTEBOOK, ARCHIVE, FINISH */
-	NOTION_EXTRA,				/* trash doubles -> SAVE_NOTEBOOK, ARCHIVE */
+	NOTION_FIND,				/* notion_find.c: query by marker -> INSPECT,
+								 * INTENT, SAVE_NOTEBOOK, ARCHIVE, FINISH */
 	NOTION_INTENT,				/* commit -> CREATE */
 	NOTION_CREATE,				/* POST page -> SAVE_NOTEBOOK */
 	NOTION_SAVE_NOTEBOOK,		/* commit -> LIST, WORK */
@@ -321,8 +341,15 @@ typedef enum NotionState
 	NOTION_PART_LOOK,			/* GET children -> PART_TRASH, WORK */
 	NOTION_PART_TRASH,			/* PATCH in_trash -> WORK */
 
+	/* notion_copies.c */
+	NOTION_INSPECT,				/* GET children of doubles -> EXTRA, and what
+								 * after_doubles says */
+	NOTION_EXTRA,				/* PATCH in_trash of doubles that are pages ->
+								 * INSPECT, the same */
+	NOTION_LOOK,				/* GET a page that was lost -> INSPECT, WORK */
+
 	/* notion_resolve.c */
-	NOTION_LIST,				/* GET children, all of them -> WORK */
+	NOTION_LIST,				/* GET children, all of them -> INSPECT, WORK */
 
 	/* notion_lost.c */
 	NOTION_CHECK,				/* GET page -> CHECK_SOURCE, LIST, CHECK (a
@@ -395,7 +422,24 @@ typedef struct NotionJob
 	char	   *lost_id;		/* the page that was lost */
 	bool		source_seen;	/* the page was not there, its database is */
 	bool		looking;		/* whether a block is gone or its whole page */
-	List	   *extras;			/* char *: doubles of the page to be trashed */
+	bool		mixed;			/* FIND asks for the host's objects, too */
+
+	/* notion_copies.c */
+	char	   *maker;			/* of what was found, NULL = not known */
+	List	   *doubles;		/* NotionDouble * */
+	NotionState after_doubles;
+	bool		inspecting;		/* the first of them */
+	List	   *inside;			/* char *: what in there is to be listed */
+	char	   *inside_cursor;
+	int			inspections;	/* requests for that */
+	List	   *lost;			/* NotionLost * */
+	NotionLost *looked_for;
+
+	/* notion_row.c: what a row said before we wrote it */
+	bool		row_read;
+	bool		row_named;		/* it has the text it should have */
+	int			row_ticked;		/* see rmsync_notion_read_done */
+	int			row_state;
 
 	/* what is to be done */
 	NotionPage *pages;

@@ -34,6 +34,8 @@
  *					in it, "title"}], if there are several; the first
  *					is the page itself,
  *					"orphans": [[key, block]],
+ *					"lost": [[page that was lost and made anew, when it
+ *					was looked at last, "told" if the user was]],
  *					"heading": {"id", "intent", "metadata"} of the heading above
  *					the to-dos; if it was adopted "page_order",
  *					"head": block before the toggles,
@@ -296,11 +298,20 @@ rmsync_notion_notebook_meta(NotionJob *nj)
 	RmsyncItem *notebook = nj->notebook;
 	StringInfoData buf;
 
-	if (notebook->ledger.external_id == NULL)
+	if (notebook->ledger.external_id == NULL && nj->lost == NIL)
 		return;
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '{');
-	rmsync_json_field(&buf, "notion_page_id", notebook->ledger.external_id);
+	if (notebook->ledger.external_id != NULL)
+		rmsync_json_field(&buf, "notion_page_id", notebook->ledger.external_id);
+	rmsync_notion_lost_meta(nj, &buf);
+	if (notebook->ledger.external_id == NULL)
+	{
+		appendStringInfoChar(&buf, '}');
+		notebook->ledger.metadata = rmsync_notion_keep(nj, buf.data);
+		touch(nj, notebook);
+		return;
+	}
 	append_bot(nj, &buf);
 	if (nj->kind->metadata != NULL)
 		nj->kind->metadata(nj, &buf);

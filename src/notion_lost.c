@@ -6,10 +6,11 @@
  * CHECK, CHECK_SOURCE: only if the database itself is still there is the page
  * created anew; a database that is gone or unshared holds the lane.  If the
  * user wants no page made anew, the notebook is parked: its items wait, and its
- * page is looked at now and then.  The same holds for a part of a notebook,
- * whose notebook is asked for first.  Nothing may be concluded from a block
- * that is gone before its page was seen, because with the page it may come
- * back.
+ * page is looked at now and then.  An archived page is not gone: it is waited
+ * for in the same way, whatever the user wants of lost ones.  All this holds
+ *for a part of a notebook, too, whose notebook is asked for first.  Nothing may
+ *be concluded from a block that is gone before its page was seen, because with
+ *the page it may come back.
  *
  * Called by target_notion.c, and by whoever finds that a block is gone.  Must
  * never create or delete anything itself.
@@ -43,20 +44,30 @@ rmsync_notion_look_first(NotionJob *nj, const char *home)
 	return true;
 }
 
-/* The user wants to decide: says which notebook it is, and what to do. */
+/* The user has to do something: says with which notebook, and what. */
 static void
-park(NotionJob *nj)
+park(NotionJob *nj, const char *code, const char *what)
 {
 	const char *title = nj->notebook->src.title;
+	const char *kind = nj->kind->type == RMSYNC_NOTEBOOK ? "notebook" : "to-do";
 
+	if (title == NULL || nj->kind->type != RMSYNC_NOTEBOOK)
+		title = nj->notebook->src.text;
 	if (title == NULL)
 		title = "";
-	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, "page_lost",
-					   psprintf("The Notion page of the notebook \"%.*s\" is in the trash, gone or no longer shared, and nothing is written until it is back. "
-								"Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.",
+	rmsync_notion_stop(nj, RMSYNC_FAIL_PARKED, PARKED_DELAY_MS, code,
+					   psprintf("The Notion page of the %s \"%.*s\" %s", kind,
 								pg_encoding_mbcliplen(PG_UTF8, title,
 													  strlen(title), 200),
-								title));
+								title, what));
+}
+
+static void
+park_lost(NotionJob *nj)
+{
+	park(nj, "page_lost",
+		 "is in the trash, gone or no longer shared, and nothing is written until it is back. "
+		 "Restore it and call rmsync_retry(), or connect with \"lost_page\": \"recreate\" to have it made anew.");
 }
 
 /* The page is not there, though its database is. */
@@ -66,14 +77,16 @@ page_lost(NotionJob *nj)
 	nj->source_seen = false;
 	if (nj->config.stop_if_lost)
 	{
-		park(nj);
+		park_lost(nj);
 		return;
 	}
 
 	/* the user has thrown the page away; what the source has comes back */
 	nj->losses++;
 	nj->lost_id = nj->notebook->ledger.external_id;
+	rmsync_notion_add_lost(nj, nj->lost_id);
 	rmsync_notion_forget_all(nj);
+	rmsync_notion_notebook_meta(nj);
 	nj->state = NOTION_NOTEBOOK;
 }
 
@@ -84,9 +97,10 @@ part_lost(NotionJob *nj, int part)
 	nj->looking = false;
 	if (nj->config.stop_if_lost)
 	{
-		park(nj);
+		park_lost(nj);
 		return;
 	}
+	rmsync_notion_add_lost(nj, rmsync_notion_part_id(nj, part));
 	rmsync_notion_part_lost(nj, part);
 	rmsync_notion_list_start(nj); /* and the others? */
 }
@@ -129,7 +143,12 @@ check_response(NotionJob *nj, NotionAnswer answer)
 	if (answer == NOTION_DONE &&
 		!rmsync_json_get_bool(nj->reply, "in_trash", false))
 	{
-		page_seen(nj, checked);
+		/* that is not the trash: it is there, and takes no more changes */
+		if (rmsync_json_get_bool(nj->reply, "is_archived", false))
+			park(nj, "page_archived",
+				 "is archived at Notion and takes no changes.  Unarchive it and call rmsync_retry().");
+		else
+			page_seen(nj, checked);
 		return;
 	}
 	nj->suspect = 0;

@@ -1,20 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * notion_notebook.c
- *	  The page that a notebook becomes: found, created, kept up, removed.
+ *	  The page that a notebook becomes: created, kept up, removed.
  *	  With target notion-todos, that of a to-do.
  *
  * Creating a page cannot be repeated, and Notion refuses no double.  Every
  * page of ours therefore carries a marker in the column "rmirror ID", an
  * intent is committed before the request, and while one is open nothing is
- * sent again before the marker was looked for, at growing intervals
- * (contracts/notion.md 4.3).  Only a live page counts: what is in the trash
- * may be there since before the request (a notebook that was deleted and came
- * back, a page that the user threw away), and the times that Notion tells are
- * cut to the minute.
- *
- * Even without an intent the marker is looked for once: a restored database
- * may have forgotten pages that are there.
+ * sent again before the marker was looked for (notion_find.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -26,9 +19,6 @@
 
 /* Why a page that was just found lost is not created again and again. */
 #define LOST_DELAY_MS 60000
-
-/* Creates in a row that never arrived, before that counts as a failure. */
-#define MAX_RESENT 3
 
 char *
 rmsync_notion_marker(NotionJob *nj)
@@ -45,7 +35,7 @@ rmsync_notion_notebook_differs(NotionJob *nj)
 
 	if (notebook->ledger.external_id == NULL)
 		return due || rmsync_notion_has_writes(nj);
-	return notebook->forced ||
+	return notebook->forced || rmsync_notion_is_marking(nj) ||
 		   (nj->kind->outdated != NULL && nj->kind->outdated(notebook)) ||
 		   strcmp(notebook->ledger.content_hash, notebook->content_hash) != 0 ||
 		   strcmp(notebook->ledger.placement_hash, notebook->placement_hash) != 0;
@@ -55,8 +45,8 @@ rmsync_notion_notebook_differs(NotionJob *nj)
 /* ---- NOTEBOOK: what does the notebook need? ---- */
 
 /* All that belonged to the notebook is gone with its page. */
-static void
-finish_removed(NotionJob *nj)
+void
+rmsync_notion_finish_removed(NotionJob *nj)
 {
 	for (int i = 0; i < nj->npages; i++)
 	{
@@ -105,7 +95,7 @@ decide(NotionJob *nj)
 			nj->state = NOTION_ARCHIVE;
 		}
 		else if (ledger->intent == NULL || nj->adopting)
-			finish_removed(nj);
+			rmsync_notion_finish_removed(nj);
 		else if (!nj->remote.complete)
 			nj->state = rmsync_notion_discover_start(nj);
 		else
@@ -118,259 +108,6 @@ decide(NotionJob *nj)
 		rmsync_notion_list_start(nj);
 	else
 		nj->state = NOTION_WORK;
-}
-
-
-/* ---- FIND, EXTRA: looking for the marker ---- */
-
-static void
-add_equals(StringInfo buf, const char *column, const char *value)
-{
-	appendStringInfoChar(buf, '{');
-	rmsync_json_field(buf, "property", column);
-	rmsync_json_key(buf, "rich_text");
-	appendStringInfoChar(buf, '{');
-	rmsync_json_field(buf, "equals", value);
-	appendStringInfoString(buf, "}}");
-}
-
-/* The column with the notebook's uuid in the host's databases; NULL if none. */
-static const char *
-host_uuid_column(NotionJob *nj)
-{
-	return nj->kind->type == RMSYNC_NOTEBOOK
-			   ? nj->remote.column[NOTION_HOST_UUID]
-			   : NULL;
-}
-
-/*
- * By our marker; pages of the host's own sync have none, but their uuid.
- */
-void
-rmsync_notion_find_request(NotionJob *nj, RmsyncHttpRequest *request)
-{
-	const char *uuid_column = host_uuid_column(nj);
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"filter\":");
-	if (uuid_column != NULL)
-	{
-		appendStringInfoString(&buf, "{\"or\":[");
-		add_equals(&buf, nj->remote.column[NOTION_ID], rmsync_notion_marker(nj));
-		appendStringInfoChar(&buf, ',');
-		add_equals(&buf, uuid_column, nj->notebook->id);
-		appendStringInfoString(&buf, "]}");
-	}
-	else
-		add_equals(&buf, nj->remote.column[NOTION_ID], rmsync_notion_marker(nj));
-	rmsync_json_field_int(&buf, "page_size", 20);
-	appendStringInfoChar(&buf, '}');
-	rmsync_notion_call(nj, request, NOTION_READ, "POST",
-					   psprintf("/data_sources/%s/query",
-								nj->remote.data_source_id),
-					   buf.data, buf.len);
-}
-
-/*
- * The page that was created first wins; the others are doubles.
- */
-static bool
-is_older(Jsonb *a, Jsonb *b)
-{
-	char *ta = rmsync_json_get_string(a, "created_time", NULL);
-	char *tb = rmsync_json_get_string(b, "created_time", NULL);
-	int cmp = strcmp(ta ? ta : "", tb ? tb : "");
-
-	if (cmp == 0)
-	{
-		char *ia = rmsync_json_get_string(a, "id", NULL);
-		char *ib = rmsync_json_get_string(b, "id", NULL);
-
-		cmp = strcmp(ia ? ia : "", ib ? ib : "");
-	}
-	return cmp < 0;
-}
-
-/*
- * Live pages with our marker, or ("marked" is false) those that came for
- * their uuid and have none; the oldest first.
- */
-static List *
-live_results(NotionJob *nj, Jsonb *results, bool marked)
-{
-	const char *wanted = marked ? rmsync_notion_marker(nj) : "";
-	bool mixed = host_uuid_column(nj) != NULL;
-	List *found = NIL;
-
-	if (!marked && !mixed)
-		return NIL;
-
-	for (int i = 0; i < rmsync_json_array_length(results); i++)
-	{
-		Jsonb *page = rmsync_json_element(results, i);
-		char *id = rmsync_json_get_string(page, "id", NULL);
-
-		if (id == NULL || rmsync_json_get_bool(page, "in_trash", false) ||
-			rmsync_notion_same_id(id, nj->lost_id) ||
-			(mixed && strcmp(rmsync_notion_marker_of(nj, page), wanted) != 0))
-			continue;
-		if (found != NIL && is_older(page, linitial(found)))
-			found = lcons(page, found);
-		else
-			found = lappend(found, page);
-	}
-	return found;
-}
-
-List *
-rmsync_notion_marked_rows(NotionJob *nj, Jsonb *results)
-{
-	return live_results(nj, results, true);
-}
-
-static void
-adopt_page(NotionJob *nj, List *found)
-{
-	ListCell *cell;
-
-	/* with an intent the page is one without content: nothing else to adopt */
-	if (nj->kind->type == RMSYNC_NOTEBOOK)
-	{
-		nj->adopted = nj->notebook->ledger.intent == NULL || nj->adopting;
-		nj->order_known = !nj->adopted;
-	}
-	foreach (cell, found)
-	{
-		char *id = rmsync_json_get_string(lfirst(cell), "id", NULL);
-
-		if (foreach_current_index(cell) == 0)
-			rmsync_notion_set_external(nj, nj->notebook, id);
-		else
-		{
-			MemoryContext old = MemoryContextSwitchTo(nj->job->cxt);
-
-			nj->extras = lappend(nj->extras, pstrdup(id));
-			MemoryContextSwitchTo(old);
-		}
-	}
-	if (!nj->adopting)
-		rmsync_notion_set_intent(nj, nj->notebook, NULL);
-	rmsync_notion_late_again(nj);
-	if (nj->kind->type == RMSYNC_NOTEBOOK)
-		rmsync_notion_notebook_meta(nj);
-	else /* who knows what it says */
-		nj->notebook->ledger.metadata = rmsync_notion_late_only(nj, nj->notebook);
-	nj->state = nj->extras != NIL		? NOTION_EXTRA
-				: nj->notebook->present ? NOTION_SAVE_NOTEBOOK
-										: NOTION_ARCHIVE;
-}
-
-/*
- * A page that the host's own sync has made.  Others with the same uuid are
- * nothing of ours.
- */
-static void
-adopt_host_page(NotionJob *nj, Jsonb *page)
-{
-	nj->order_known = false;
-	rmsync_notion_set_external(nj, nj->notebook,
-							   rmsync_json_get_string(page, "id", NULL));
-	rmsync_notion_adopt_start(nj);
-	rmsync_notion_notebook_meta(nj);
-	nj->state = nj->notebook->present ? NOTION_SAVE_NOTEBOOK : NOTION_ARCHIVE;
-}
-
-/*
- * A number in an open create intent: how often its page was looked for in vain
- * ("tries"), how many creates before it never arrived ("resent").  0 if there
- * is no such intent.
- */
-static int
-intent_number(NotionJob *nj, const char *key)
-{
-	const char *text = nj->notebook->ledger.intent;
-	Jsonb *intent = text ? rmsync_json_parse(text, strlen(text)) : NULL;
-
-	return (int) rmsync_json_get_number(intent, key, 0);
-}
-
-/* The next create would be so many behind one that never arrived. */
-static int
-next_resent(NotionJob *nj)
-{
-	return intent_number(nj, "tries") > 0 ? intent_number(nj, "resent") + 1 : 0;
-}
-
-static void
-set_create_intent(NotionJob *nj, int tries, int resent)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfoChar(&buf, '{');
-	rmsync_json_field(&buf, "op", "create");
-	rmsync_json_field(&buf, "rm", rmsync_notion_marker(nj));
-	rmsync_json_field_int(&buf, "tries", tries);
-	rmsync_json_field_int(&buf, "resent", resent);
-	appendStringInfoChar(&buf, '}');
-	rmsync_notion_set_intent(nj, nj->notebook, buf.data);
-}
-
-/*
- * Nowhere to be found.  A query may lag behind: look again later, and only
- * after the last look create the page anew.  One that Notion never finishes
- * counts as failed in the end; then each attempt is one create.
- */
-static void
-page_absent(NotionJob *nj)
-{
-	int tries = intent_number(nj, "tries") + 1;
-	int resent = intent_number(nj, "resent");
-
-	if (tries < nj->config.ndelays)
-	{
-		set_create_intent(nj, tries, resent);
-		rmsync_notion_stop_unknown(nj, nj->config.delays[tries]);
-		return;
-	}
-	rmsync_notion_late_row(nj);
-	if (!nj->notebook->present)
-	{
-		finish_removed(nj);
-		return;
-	}
-	set_create_intent(nj, tries, Min(resent, MAX_RESENT - 1));
-	if (resent >= MAX_RESENT)
-		rmsync_notion_stop(nj, RMSYNC_FAIL_ITEM, 0, "unconfirmed",
-						   rmsync_notion_no_end);
-	else
-		nj->state = NOTION_INTENT;
-}
-
-static void
-find_response(NotionJob *nj)
-{
-	Jsonb *results = rmsync_notion_reply_list(nj, "results");
-	List *found;
-
-	if (results == NULL)
-		return;
-	found = live_results(nj, results, true);
-	if (found != NIL)
-		adopt_page(nj, found);
-	else if ((found = live_results(nj, results, false)) != NIL)
-		adopt_host_page(nj, linitial(found));
-	else if (nj->adopting)
-	{
-		/* the host has not made it after all */
-		rmsync_notion_forget_all(nj);
-		nj->state = NOTION_INTENT;
-	}
-	else if (nj->notebook->ledger.intent != NULL)
-		page_absent(nj);
-	else
-		nj->state = NOTION_INTENT;
 }
 
 
@@ -408,6 +145,8 @@ create_response(NotionJob *nj, NotionAnswer answer)
 
 	if (id != NULL)
 	{
+		rmsync_notion_learn_bot(nj, nj->reply);
+		rmsync_notion_tell_recreated(nj);
 		rmsync_notion_set_external(nj, notebook, id);
 		nj->created = true;
 		nj->bot = rmsync_notion_keep(nj, rmsync_json_get_string(nj->reply,
@@ -436,7 +175,7 @@ create_response(NotionJob *nj, NotionAnswer answer)
 }
 
 
-/* ---- PROPERTIES, ARCHIVE, EXTRA ---- */
+/* ---- PROPERTIES, ARCHIVE ---- */
 
 static void
 patch_request(NotionJob *nj, RmsyncHttpRequest *request, const char *id,
@@ -458,6 +197,15 @@ patch_request(NotionJob *nj, RmsyncHttpRequest *request, const char *id,
 static void
 properties_response(NotionJob *nj, NotionAnswer answer)
 {
+	if (answer == NOTION_DONE && rmsync_notion_is_marking(nj))
+	{
+		rmsync_notion_read_row(nj, nj->reply);
+		if (rmsync_notion_row_differs(nj))
+		{
+			rmsync_notion_doubt(nj, nj->notebook, true);
+			return; /* once more, with all it should say */
+		}
+	}
 	if (answer == NOTION_DONE)
 	{
 		rmsync_notion_notebook_meta(nj);
@@ -484,15 +232,8 @@ trash_response(NotionJob *nj, NotionAnswer answer)
 {
 	if (answer == NOTION_INVALID)
 		rmsync_notion_stop(nj, RMSYNC_FAIL_ITEM, 0, "invalid_data", nj->error);
-	else if (nj->state == NOTION_ARCHIVE)
-		finish_removed(nj);
 	else
-	{
-		nj->extras = list_delete_first(nj->extras);
-		if (nj->extras == NIL)
-			nj->state =
-				nj->notebook->present ? NOTION_SAVE_NOTEBOOK : NOTION_ARCHIVE;
-	}
+		rmsync_notion_finish_removed(nj);
 }
 
 
@@ -508,10 +249,6 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 	{
 		case NOTION_FIND:
 			rmsync_notion_find_request(nj, request);
-			return true;
-
-		case NOTION_EXTRA:
-			patch_request(nj, request, linitial(nj->extras), true);
 			return true;
 
 		case NOTION_CREATE:
@@ -545,7 +282,7 @@ rmsync_notion_notebook_next(NotionJob *nj, RmsyncHttpRequest *request,
 							   "The notebook's page at Notion keeps vanishing.");
 			return false;
 		}
-		set_create_intent(nj, 0, next_resent(nj));
+		rmsync_notion_set_create_intent(nj);
 		nj->state = NOTION_CREATE;
 		return true;
 	}
@@ -577,12 +314,11 @@ rmsync_notion_notebook_response(NotionJob *nj, const RmsyncHttpResponse *respons
 			properties_response(nj, answer);
 			break;
 		case NOTION_ARCHIVE:
-		case NOTION_EXTRA:
 			trash_response(nj, answer);
 			break;
 		default:
 			if (answer == NOTION_DONE)
-				find_response(nj);
+				rmsync_notion_find_response(nj);
 			else if (answer == NOTION_INVALID && !nj->rediscovered)
 			{
 				nj->rediscovered = true;

@@ -208,11 +208,13 @@ after_pages(NotionJob *nj)
 
 	if (state != NOTION_WORK)
 		return state;
+	if (rmsync_notion_look_for_lost(nj))
+		return nj->state;
 	if (!wants_properties(nj))
 		return NOTION_FINISH;
 	if (!nj->remote.complete)
 		return rmsync_notion_discover_start(nj);
-	if (rmsync_notion_notebook_differs(nj))
+	if (rmsync_notion_notebook_differs(nj) && !rmsync_notion_is_marking(nj))
 		rmsync_notion_doubt(nj, nj->notebook, true);
 	return NOTION_PROPERTIES;
 }

@@ -375,6 +375,10 @@ rmsync_notion_see_block(NotionJob *nj, Jsonb *block)
 		rmsync_json_get_bool(block, "in_trash", false) ||
 		rmsync_notion_is_part(nj, id))
 		return;
+	rmsync_notion_lost_seen(nj, id);
+	if (rmsync_notion_is_copy(nj, rmsync_json_get_string(block, "created_by",
+														 "id", NULL)))
+		return;
 
 	/* the last one: a reader's page of that name is older, or not empty */
 	if (nj->part_title != NULL && title != NULL &&
@@ -400,7 +404,8 @@ drop_candidate(NotionJob *nj)
 	while (first > 0 && nj->children[first - 1].part == nj->listing)
 	{
 		first--;
-		if (nj->children[first].key != NULL)
+		if (nj->children[first].key != NULL &&
+			!rmsync_notion_is_copy(nj, nj->children[first].creator))
 		{
 			nj->parts[nj->listing].candidate = false;
 			return;
@@ -434,6 +439,7 @@ rmsync_notion_listing_gone(NotionJob *nj)
 {
 	if (nj->parts[nj->listing].candidate)
 		return;
+	rmsync_notion_add_lost(nj, nj->parts[nj->listing].id);
 	nj->parts[nj->listing].id = NULL;
 	nj->part_losses++;
 }

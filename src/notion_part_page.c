@@ -185,6 +185,8 @@ create_response(NotionJob *nj, NotionAnswer answer)
 
 	if (id != NULL)
 	{
+		rmsync_notion_learn_bot(nj, nj->reply);
+		rmsync_notion_tell_recreated(nj);
 		rmsync_notion_add_part(nj, nj->part_at, id, nj->part_title);
 		nj->state = NOTION_WORK;
 		return;

@@ -202,6 +202,7 @@ load_notebook(NotionJob *nj)
 	metadata = parse_object(notebook->ledger.metadata);
 	rmsync_notion_load_late_rows(nj, metadata);
 	rmsync_notion_load_orphans(nj, rmsync_json_get(metadata, "orphans", NULL));
+	rmsync_notion_load_lost(nj, rmsync_json_get(metadata, "lost", NULL));
 	nj->adopting = rmsync_notion_is_adoption(notebook->ledger.intent);
 	direction = rmsync_json_get_string(metadata, "page_order", NULL);
 	nj->own_order = direction != NULL;
@@ -443,6 +444,8 @@ rmsync_notion_idle(NotionJob *nj)
 bool
 rmsync_notion_must_list(NotionJob *nj)
 {
+	if (nj->kind->type != RMSYNC_NOTEBOOK)
+		return false; /* nothing stands in it */
 	if (nj->adopted || nj->adopting || nj->part_title != NULL)
 		return true;
 	for (int i = 0; i < nj->npages; i++)
@@ -493,7 +496,8 @@ rmsync_notion_forget_all(NotionJob *nj)
 	nj->orphans = NIL;
 	nj->strays = NIL;
 	nj->head = NULL;
-	nj->adopting = nj->own_order = false;
+	nj->adopting = nj->own_order = nj->row_read = false;
+	nj->maker = NULL;
 	nj->norder = 0;
 	nj->order_known = true;
 	nj->planned = false;

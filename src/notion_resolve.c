@@ -67,6 +67,10 @@ add_child(NotionJob *nj, Jsonb *block)
 	memset(child, 0, sizeof(*child));
 	child->id = rmsync_notion_keep(nj, id);
 	child->part = nj->listing;
+	child->has_children = rmsync_json_get_bool(block, "has_children", false);
+	child->creator =
+		rmsync_notion_keep(nj, rmsync_json_get_string(block, "created_by", "id",
+													  NULL));
 	if (rmsync_notion_read_marker(block, nj->notebook->id, &child->key,
 								  &child->rm))
 		child->outdated =
@@ -244,7 +248,7 @@ settle_unknown(NotionJob *nj)
 }
 
 /*
- * A toggle of ours that is not the one in the ledger.
+ * A toggle with our marker that is not the one in the ledger.
  */
 static void
 settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
@@ -260,7 +264,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 		/* cannot become what it should be */
 		if (page != NULL && page->item->outcome != RMSYNC_OUT_NONE)
 			page = NULL;
-		rmsync_notion_delete_later(nj, child->id, page);
+		rmsync_notion_add_double(nj, child, page);
 		return;
 	}
 	if (page == NULL)
@@ -277,8 +281,7 @@ settle_child(NotionJob *nj, NotionSlot *slot, const NotionChild *child)
 		slot->block_id = page->item->ledger.external_id;
 		return;
 	}
-	rmsync_notion_delete_later(nj, child->id, page);
-	rmsync_notion_page_meta(nj, page->item);
+	rmsync_notion_add_double(nj, child, page);
 }
 
 /*
@@ -326,6 +329,7 @@ listed(NotionJob *nj)
 {
 	bool again = rmsync_notion_settle_parts(nj);
 
+	rmsync_notion_disown_copies(nj);
 	again = settle_unknown(nj) || again;
 
 	if (nj->adopting || nj->adopted)
@@ -355,7 +359,7 @@ listed(NotionJob *nj)
 
 	nj->adopted = false;
 	nj->planned = false;
-	nj->state = NOTION_WORK;
+	nj->state = rmsync_notion_inspect(nj, NOTION_WORK);
 	if (again)
 		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
 }

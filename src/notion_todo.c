@@ -164,7 +164,9 @@ add_link(NotionJob *nj, StringInfo buf)
 {
 	const RmsyncSource *src = &nj->notebook->src;
 
-	if (!rmsync_notion_property(nj, buf, NOTION_TODO_LINK))
+	/* a row of the host's may have a reader's link */
+	if ((nj->adopting && src->link_block == NULL) ||
+		!rmsync_notion_property(nj, buf, NOTION_TODO_LINK))
 		return;
 	if (src->link_page != NULL && src->link_block != NULL)
 		rmsync_json_string(buf, psprintf("https://www.notion.so/%s#%s",
@@ -200,13 +202,15 @@ add_number(NotionJob *nj, StringInfo buf, int role, bool known, double value)
 							   known ? psprintf("%.6g", value) : "null");
 }
 
-/* Was the to-do done when it was last sent? */
+/* Was the to-do done when it was last sent, or when we read its row? */
 static bool
 completion_changed(NotionJob *nj)
 {
 	const RmsyncItem *item = nj->notebook;
 	Jsonb *metadata = NULL;
 
+	if (nj->row_read)
+		return rmsync_notion_says_done(nj, item);
 	if (item->ledger.metadata != NULL)
 		metadata = rmsync_json_parse(item->ledger.metadata,
 									 strlen(item->ledger.metadata));
@@ -215,32 +219,51 @@ completion_changed(NotionJob *nj)
 			   item->src.completed;
 }
 
+/* Whether it is done, as far as that is ours to say. */
+static void
+add_completion(NotionJob *nj, StringInfo buf)
+{
+	const RmsyncItem *item = nj->notebook;
+	bool done = item->src.completed;
+
+	if (rmsync_notion_says_done(nj, item))
+		rmsync_notion_raw_property(nj, buf, NOTION_TODO_COMPLETED,
+								   done ? "true" : "false");
+	if (!completion_changed(nj) &&
+		!(nj->config.two_way && rmsync_notion_says_done(nj, item)))
+		return;
+	if (rmsync_notion_property(nj, buf, NOTION_TODO_STATUS))
+	{
+		appendStringInfoChar(buf, '{');
+		rmsync_json_field(buf, "id",
+						  done ? nj->remote.status_done : nj->remote.status_open);
+		appendStringInfoString(buf, "}}");
+	}
+	rmsync_notion_raw_property(nj, buf, NOTION_TODO_WORKFLOW,
+							   done ? "{\"name\":\"Done\"}"
+									: "{\"name\":\"Not started\"}");
+}
+
+const char *
+rmsync_notion_todo_title(const RmsyncItem *item)
+{
+	const char *text = item->src.text;
+
+	return text != NULL && *text != '\0' ? text : NO_TEXT;
+}
+
 static void
 todo_properties(NotionJob *nj, StringInfo buf)
 {
 	const RmsyncItem *item = nj->notebook;
 	const RmsyncSource *src = &item->src;
-	bool named = src->text != NULL && *src->text != '\0';
 
-	rmsync_notion_text_property(nj, buf, NOTION_TITLE,
-								named ? src->text : NO_TEXT);
-	if (rmsync_notion_says_done(nj, item))
-		rmsync_notion_raw_property(nj, buf, NOTION_TODO_COMPLETED,
-								   src->completed ? "true" : "false");
-	if (completion_changed(nj) ||
-		(nj->config.two_way && rmsync_notion_says_done(nj, item)))
+	if (!rmsync_notion_is_marking(nj))
 	{
-		if (rmsync_notion_property(nj, buf, NOTION_TODO_STATUS))
-		{
-			appendStringInfoChar(buf, '{');
-			rmsync_json_field(buf, "id",
-							  src->completed ? nj->remote.status_done
-											 : nj->remote.status_open);
-			appendStringInfoString(buf, "}}");
-		}
-		rmsync_notion_raw_property(nj, buf, NOTION_TODO_WORKFLOW,
-								   src->completed ? "{\"name\":\"Done\"}"
-												  : "{\"name\":\"Not started\"}");
+		if (!nj->row_read || !nj->row_named)
+			rmsync_notion_text_property(nj, buf, NOTION_TITLE,
+										rmsync_notion_todo_title(item));
+		add_completion(nj, buf);
 	}
 	rmsync_notion_text_property(nj, buf, NOTION_TODO_NOTEBOOK,
 								src->notebook_title);
@@ -267,6 +290,8 @@ todo_metadata(NotionJob *nj, StringInfo buf)
 	Jsonb *metadata = old ? rmsync_json_parse(old, strlen(old)) : NULL;
 
 	rmsync_json_field_bool(buf, "completed", src->completed);
+	if (nj->row_read && nj->config.two_way)
+		rmsync_notion_said_otherwise(nj, buf);
 	for (int i = 0; i < lengthof(said); i++)
 	{
 		/* nothing was written over it */

@@ -268,6 +268,12 @@ rmsync_notion_append_response(NotionJob *nj, NotionAnswer answer)
 	if (answer == NOTION_DONE || answer == NOTION_COMMITTED)
 		ids = rmsync_notion_reply_ids(nj, answer, nj->nbatch);
 
+	if (ids != NULL && answer == NOTION_DONE)
+		rmsync_notion_learn_bot(nj,
+								rmsync_json_element(rmsync_json_get(nj->reply,
+																	"results",
+																	NULL),
+													0));
 	if (ids != NULL)
 		append_done(nj, ids);
 	else if (answer == NOTION_INVALID)

@@ -224,6 +224,73 @@ load_todos(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 	}
 }
 
+/*
+ * To-dos that have no row yet, and others that say the same: what is found at
+ * Notion must not be taken for two.  Objects whose ledger entry has an intent
+ * may say anything.
+ */
+static void
+load_twins(MemoryContext cxt, const RmsyncLaneInfo *lane, RmsyncItem **items,
+		   int nitems)
+{
+	static RmsyncPlan plan = {
+		"WITH t AS MATERIALIZED ("
+		"SELECT s.item_id, s.notebook_uuid, s.text, s.row_id,"
+		" pg_catalog.jsonb_exists($3, s.item_id) AS wanted"
+		" FROM rmsync.source_todo s"
+		" WHERE s.user_id = $1 AND s.live AND s.notebook_uuid = ANY ($4)),"
+		" taken AS ("
+		"SELECT w.item_id, r.external_id, r.external_id IS NULL"
+		" AND o.row_id < w.row_id AND EXISTS (SELECT FROM rmsync.sync_queue q"
+		"  WHERE q.lane_id = $2 AND q.item_type = 'todo'"
+		"  AND q.item_id = o.item_id AND q.status = 'pending') AS before"
+		" FROM t w JOIN t o ON o.notebook_uuid = w.notebook_uuid"
+		" AND o.text = w.text AND o.item_id <> w.item_id"
+		" LEFT JOIN rmsync.sync_records r ON r.user_id = $1"
+		" AND r.target_name = $5 AND r.item_type = 'todo'"
+		" AND r.item_id = o.item_id WHERE w.wanted"
+		" UNION ALL"
+		" SELECT w.item_id, r.external_id, false"
+		" FROM t w JOIN rmsync.sync_records r ON r.lane_id = $2"
+		" AND r.notebook_uuid = w.notebook_uuid AND r.item_type = 'todo'"
+		" AND r.item_id <> w.item_id AND r.intent IS NOT NULL"
+		" WHERE w.wanted)"
+		" SELECT k.item_id, pg_catalog.string_agg(k.external_id, ' '),"
+		" pg_catalog.bool_or(k.before) FROM taken k GROUP BY k.item_id",
+		5,
+		{ INT8OID, INT8OID, JSONBOID, TEXTARRAYOID, TEXTOID }
+	};
+	RmsyncItem **new = palloc(sizeof(RmsyncItem *) * Max(nitems, 1));
+	Datum values[5];
+	int nnew = 0;
+	uint64 n;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i]->type == RMSYNC_TODO && items[i]->present &&
+			items[i]->ledger.external_id == NULL)
+			new[nnew++] = items[i];
+	}
+	if (strcmp(lane->target_name, "notion-todos") != 0 ||
+		collect_set(new, nnew, RMSYNC_TODO, &values[2]) == 0)
+		return;
+	values[0] = Int64GetDatum(lane->user_id);
+	values[1] = Int64GetDatum(lane->lane_id);
+	values[3] = collect_notebooks(new, nnew, RMSYNC_TODO);
+	values[4] = CStringGetTextDatum(lane->target_name);
+	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RmsyncItem *item = find_item(new, nnew, RMSYNC_TODO,
+									 rmsync_spi_text(CurrentMemoryContext, i, 1));
+
+		if (item == NULL)
+			continue;
+		item->src.taken = rmsync_spi_text(ITEM_CXT(cxt, item), i, 2);
+		item->src.follows = rmsync_spi_bool(i, 3);
+	}
+}
+
 static void
 load_highlights(MemoryContext cxt, int64 user_id, RmsyncItem **items, int nitems)
 {
@@ -418,6 +485,7 @@ rmsync_store_load(MemoryContext cxt, const RmsyncLaneInfo *lane,
 		load_ledger(cxt, lane, items, nitems, (RmsyncItemType) type);
 	load_pages(cxt, lane->user_id, items, nitems);
 	load_todos(cxt, lane->user_id, items, nitems);
+	load_twins(cxt, lane, items, nitems);
 	load_highlights(cxt, lane->user_id, items, nitems);
 	load_notebooks(cxt, lane->user_id, items, nitems);
 	for (int i = 0; i < nitems; i++)

@@ -36,6 +36,8 @@ static const StateHandler discover = { rmsync_notion_discover_next,
 									   rmsync_notion_discover_response };
 static const StateHandler notebook = { rmsync_notion_notebook_next,
 									   rmsync_notion_notebook_response };
+static const StateHandler copies = { rmsync_notion_copies_next,
+									 rmsync_notion_copies_response };
 static const StateHandler list = { rmsync_notion_list_next,
 								   rmsync_notion_list_response };
 static const StateHandler check = { rmsync_notion_check_next,
@@ -60,7 +62,6 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_SAVE_REMOTE] = &discover,
 	[NOTION_NOTEBOOK] = &notebook,
 	[NOTION_FIND] = &notebook,
-	[NOTION_EXTRA] = &notebook,
 	[NOTION_INTENT] = &notebook,
 	[NOTION_CREATE] = &notebook,
 	[NOTION_SAVE_NOTEBOOK] = &notebook,
@@ -71,6 +72,9 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_PART_TITLE] = &parts,
 	[NOTION_PART_LOOK] = &parts,
 	[NOTION_PART_TRASH] = &parts,
+	[NOTION_INSPECT] = &copies,
+	[NOTION_EXTRA] = &copies,
+	[NOTION_LOOK] = &copies,
 	[NOTION_LIST] = &list,
 	[NOTION_CHECK] = &check,
 	[NOTION_CHECK_SOURCE] = &check,

@@ -10,8 +10,11 @@
  *	notion_api.c		requests, and what an answer means
  *	notion_discover.c	the database's columns
  *	notion_notebook.c	the page that a notebook becomes
+ *	notion_find.c		is it there already?
+ *	notion_copies.c		what stands there more than once, and whose it is
  *	notion_properties.c	what its columns say
  *	notion_todo.c		the row that a to-do becomes, and its columns
+ *	notion_row.c		rows that others have made
  *	notion_imagine.c	answers for a preview
  *	notion_resolve.c	looking at what is there: unknown outcomes
  *	notion_lost.c		is a page gone, or only a block that stood in it?
@@ -172,6 +175,9 @@ extern Jsonb *rmsync_notion_find_property(Jsonb *properties, const char *id,
  */
 extern bool rmsync_notion_has_columns(NotionJob *nj, Jsonb *properties);
 
+/* The maker of an object that we have just created is us. */
+extern void rmsync_notion_learn_bot(NotionJob *nj, Jsonb *object);
+
 /* Where discovery begins with this configuration. */
 extern NotionState rmsync_notion_discover_start(NotionJob *nj);
 
@@ -185,13 +191,11 @@ extern bool rmsync_notion_notebook_next(NotionJob *nj,
 extern void rmsync_notion_notebook_response(NotionJob *nj,
 											const RmsyncHttpResponse *response);
 
-/* The query for the marker, and the live pages that have it, oldest first. */
-extern void rmsync_notion_find_request(NotionJob *nj,
-									   RmsyncHttpRequest *request);
-extern List *rmsync_notion_marked_rows(NotionJob *nj, Jsonb *results);
-
 /* True if the page's properties differ from the ledger. */
 extern bool rmsync_notion_notebook_differs(NotionJob *nj);
+
+/* All that belonged to the notebook is gone with its page: the job ends. */
+extern void rmsync_notion_finish_removed(NotionJob *nj);
 
 /* ---- notion_properties.c ---- */
 
@@ -218,6 +222,9 @@ extern void rmsync_notion_raw_property(NotionJob *nj, StringInfo buf,
 extern const NotionKind rmsync_notion_todos;
 extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
 
+/* What its row has as its title. */
+extern const char *rmsync_notion_todo_title(const RmsyncItem *item);
+
 /* ---- notion_done.c ---- */
 
 /*
@@ -225,6 +232,12 @@ extern bool rmsync_notion_todo_outdated(const RmsyncItem *item);
  * ticked at Notion and we have not read yet must not be undone.
  */
 extern bool rmsync_notion_says_done(NotionJob *nj, const RmsyncItem *item);
+
+/*
+ * Appends what a row said that was read, as the ledger's metadata have it, if
+ * it agrees with the source and nothing is written over it.
+ */
+extern void rmsync_notion_said_otherwise(NotionJob *nj, StringInfo buf);
 
 /* Is it a time as Notion writes it, and one that exists? */
 extern bool rmsync_notion_is_time(const char *text);
@@ -248,107 +261,6 @@ extern void rmsync_notion_poll_response(NotionJob *nj,
 
 extern const char *rmsync_notion_imagine(RmsyncJob *job,
 										 const RmsyncHttpRequest *request);
-
-/* ---- notion_resolve.c ---- */
-
-extern bool rmsync_notion_list_next(NotionJob *nj, RmsyncHttpRequest *request,
-									RmsyncStep *step);
-extern void rmsync_notion_list_response(NotionJob *nj,
-										const RmsyncHttpResponse *response);
-
-/*
- * How many pages may be in an append with this one, and is it to be given up?
- * Both look at how often it was sent in vain.  What is said then.
- */
-extern int	rmsync_notion_cap(const NotionPage *page);
-extern bool rmsync_notion_hopeless(const NotionPage *page);
-extern const char rmsync_notion_no_end[];
-
-/* Begins a listing of the notebook's page. */
-extern void rmsync_notion_list_start(NotionJob *nj);
-
-/* ---- notion_lost.c ---- */
-
-extern bool rmsync_notion_check_next(NotionJob *nj, RmsyncHttpRequest *request,
-									 RmsyncStep *step);
-extern void rmsync_notion_check_response(NotionJob *nj,
-										 const RmsyncHttpResponse *response);
-
-/*
- * A block is gone that stood in the page "home" (NULL = the notebook's): must
- * we look whether that is gone, before anything is concluded from it?  Then the
- * state is set, and the request comes again.
- */
-extern bool rmsync_notion_look_first(NotionJob *nj, const char *home);
-
-/* ---- notion_late.c ---- */
-
-/*
- * What may come late for a page, or for the notebook, as the metadata say;
- * appends members with it; and an object with nothing else, NULL if there is
- * none, for an entry whose object is gone.
- */
-extern void rmsync_notion_load_late(NotionJob *nj, NotionPage *page,
-									Jsonb *metadata);
-extern void rmsync_notion_load_late_rows(NotionJob *nj, Jsonb *metadata);
-extern void rmsync_notion_late_meta(StringInfo buf, const NotionPage *page);
-extern void rmsync_notion_late_rows_meta(NotionJob *nj, StringInfo buf);
-extern char *rmsync_notion_late_only(NotionJob *nj, const RmsyncItem *item);
-
-/*
- * The append of this intent may be done yet: nobody has looked for it ("soon"),
- * or it was looked for in vain.
- */
-extern void rmsync_notion_late_append(NotionJob *nj, NotionPage *page,
-									  Jsonb *intent, bool soon);
-
-/* So may the creation of the notebook's page, or of a part of this title. */
-extern void rmsync_notion_late_row(NotionJob *nj);
-extern void rmsync_notion_late_part(NotionJob *nj, const char *title);
-
-/* The notebook has a page now: its doubles are looked for from now on. */
-extern void rmsync_notion_late_again(NotionJob *nj);
-
-/* Nothing can come late where the notebook's page was. */
-extern void rmsync_notion_drop_late_parts(NotionJob *nj);
-
-/* Must the entry stay though its object is gone? */
-extern bool rmsync_notion_has_late(NotionJob *nj, const RmsyncItem *item);
-
-/* Is it time to look?  And: so many looks were made, with one more. */
-extern bool rmsync_notion_late_due(NotionJob *nj, const NotionPage *page);
-extern void rmsync_notion_late_looked(NotionJob *nj);
-
-/* Before that: entries need no look any more for which nothing can come. */
-extern void rmsync_notion_late_tidy(NotionJob *nj);
-
-/* ---- notion_late_look.c ---- */
-
-/* At a job's end: true if something is to be looked for, and the state set. */
-extern bool rmsync_notion_late_start(NotionJob *nj);
-extern bool rmsync_notion_late_next(NotionJob *nj, RmsyncHttpRequest *request,
-									RmsyncStep *step);
-extern void rmsync_notion_late_response(NotionJob *nj,
-										const RmsyncHttpResponse *response);
-
-/* ---- notion_adopt.c ---- */
-
-/* An intent says that the host's page is to be taken over. */
-extern bool rmsync_notion_is_adoption(const char *intent);
-extern void rmsync_notion_adopt_start(NotionJob *nj);
-extern void rmsync_notion_read_host_title(Jsonb *block, NotionChild *child);
-extern char *rmsync_notion_marker_of(NotionJob *nj, Jsonb *page);
-
-/* The page was listed: whose are its children?  And when that is settled. */
-extern void rmsync_notion_adopt_children(NotionJob *nj);
-extern void rmsync_notion_adopt_done(NotionJob *nj);
-extern void rmsync_notion_find_head(NotionJob *nj);
-
-/* Toggles that stand out of line and stay there; strings are copied. */
-extern bool rmsync_notion_is_stray(NotionJob *nj, const char *key);
-extern void rmsync_notion_add_stray(NotionJob *nj, const char *key);
-extern void rmsync_notion_drop_stray(NotionJob *nj, const char *key);
-extern void rmsync_notion_mark_strays(NotionJob *nj);
 
 /* ---- notion_slot.c ---- */
 
@@ -594,5 +506,7 @@ extern NotionBlock *rmsync_notion_note_block(NotionJob *nj,
 											 const char *rm);
 extern char *rmsync_notion_note_patch(NotionJob *nj, const RmsyncItem *item,
 									  const char *rm);
+
+#include "target_notion_look.h"
 
 #endif							/* RMSYNC_TARGET_NOTION_H */

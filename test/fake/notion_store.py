@@ -67,7 +67,7 @@ class Node:
     __slots__ = ("id", "kind", "ws", "parent", "children", "trashed", "shared",
                  "created", "edited", "created_by", "edited_by", "type",
                  "content", "values", "schema", "title", "icon", "cover",
-                 "locked", "inline", "seq", "indexed", "hidden")
+                 "locked", "inline", "archived", "seq", "indexed", "hidden")
 
     def __init__(self, ident, kind, ws, parent, author, now):
         self.id = ident
@@ -87,6 +87,7 @@ class Node:
         self.title = []                   # database and data source
         self.icon = self.cover = None
         self.locked = self.inline = False
+        self.archived = None              # page: None, "allow" or "refuse"
         self.seq = 0
         self.indexed = None               # what queries see: a copy
         self.hidden = 0.0                 # search does not see it before
@@ -353,6 +354,8 @@ class Store:
             raise bad(ARCHIVED)
         if node.in_trash():
             raise bad(ARCHIVED_ANCESTOR)
+        if any(n.archived == "refuse" for n in node.lineage()):
+            raise bad(ARCHIVED)
 
     # --- schemas ---
 

@@ -115,6 +115,21 @@ class UserActions:
         node = self.node(spec)
         self.store.trash(node, False, node.ws.person)
 
+    def cmd_archive(self, spec):
+        """{"id", "writes": "allow" | "refuse"}: a page is archived, which is
+        not the trash."""
+        node = self.node(spec, ("page",))
+        node.archived = spec.get("writes", "allow")
+        if node.archived not in ("allow", "refuse"):
+            raise Refused("writes is allow or refuse")
+        self.store.touch(node, node.ws.person)
+
+    def cmd_unarchive(self, spec):
+        """{"id"}: undoes archive."""
+        node = self.node(spec, ("page",))
+        node.archived = None
+        self.store.touch(node, node.ws.person)
+
     def cmd_purge(self, spec):
         """{"id"}: gone from the trash, too; answers 404 from now on."""
         node = self.node(spec)

@@ -495,6 +495,24 @@ class Pages(Base):
             "databases/" + self.db).json["data_sources"]), 2)
         self.page()
 
+    def test_archive(self):
+        page = self.page()
+        self.accepted(self.fake.append(page, [para()]))
+        leaf = self.fake.kids(page)[0]["id"]
+        self.assertFalse(self.fake.get("pages/" + page).json["is_archived"])
+        self.fake.control("archive", id=page)
+        answer = self.accepted(self.fake.patch("pages/" + page,
+                                               {"properties": {}}))
+        self.assertTrue(answer["is_archived"])
+        self.assertFalse(answer["in_trash"])
+        self.fake.control("archive", id=page, writes="refuse")
+        self.refused(self.fake.append(page, [para()]), "archived")
+        self.refused(self.fake.delete("blocks/" + leaf), "archived")
+        self.assertEqual(len(self.fake.kids(page)), 1)
+        self.refused(self.fake.patch("pages/" + page, {"is_archived": False}))
+        self.fake.control("unarchive", id=page)
+        self.accepted(self.fake.delete("blocks/" + leaf))
+
     def test_trash(self):
         page = self.page()
         inner = self.fake.append(page, [block("toggle", children=[para()])]) \

@@ -164,6 +164,145 @@ $t->sql("UPDATE notebooks SET deleted = true WHERE id = $book->{id}");
 $t->settled('deleted', user => $book->{user});
 $t->equal('deleted', $book->{user});
 
+# ------------------------------------------------------------- made anew
+
+sub notices
+{
+	my ($book, $kind) = @_;
+	return $t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = '$kind'");
+}
+
+sub live
+{
+	my ($id, $user) = @_;
+	my $dump = $t->fake->get("/_dump?user=user$user");
+	return scalar grep { $_->{id} eq $id } @{ $dump->{pages} }, @{ $dump->{blocks} };
+}
+
+# Edits, which is when lost pages are looked for, until something is so.
+my $edits = 0;
+
+sub edit_until
+{
+	my ($book, $name, $check) = @_;
+	wait_until(sub {
+		return 1 if $check->();
+		$edits++;
+		$t->edit_page($book->{pages}[0], "edit $edits\n\nof page 1");
+		$t->settled("$name, edit $edits", user => $book->{user});
+		return $check->();
+	}, $name);
+	return;
+}
+
+# The page, or a part of it, that the ledger knows.
+sub current
+{
+	my ($book, $what) = @_;
+	return $t->sql('SELECT ' . ($what // 'external_id') . " FROM rmsync.sync_records WHERE user_id = $book->{user} AND item_id = '$book->{uuid}'");
+}
+
+my @quick = (resolve_delays_ms => [ 50, 100 ]);
+foreach my $how ([ 'trash', 'restore' ], [ 'unshare', 'share' ])
+{
+	my ($lose, $find) = @$how;
+	my ($book) = fresh(@quick);
+	my $id = current($book);
+
+	$t->notion({ cmd => $lose, id => $id });
+	$t->edit_page($book->{pages}[1], "edited after $lose");
+	$t->settled("$lose, made anew", user => $book->{user});
+	# one that is not shared is live, for its user
+	$t->equal("$lose, made anew", $book->{user}) if $lose eq 'trash';
+	is(notices($book, 'page_recreated'), 1, "$lose: the user is told that it was made anew");
+	like($t->sql("SELECT message FROM rmsync.notifications WHERE user_id = $book->{user} AND kind = 'page_recreated'"),
+		qr/notebook "Lost of $book->{user}" .* was made anew/, "$lose: and which notebook that is");
+	my $new = current($book);
+	isnt($new, $id, "$lose: it is another page");
+
+	# a second time, and both come back
+	$t->notion({ cmd => $lose, id => $new });
+	$t->edit_page($book->{pages}[1], "edited after $lose, again");
+	$t->settled("$lose twice", user => $book->{user});
+	is(notices($book, 'page_recreated'), 2, "$lose twice: told twice");
+	my $third = current($book);
+	$t->notion({ cmd => $find, id => $id }, { cmd => $find, id => $new });
+	edit_until($book, "$find: those that came back go", sub { !live($id, $book->{user}) && !live($new, $book->{user}) });
+	$t->equal("$find, made anew", $book->{user});
+	is($t->page_of($book)->{id}, $third, "$find: the new one stays");
+	is(notices($book, 'page_returned'), 0, "$find: which is nothing to tell");
+	edit_until($book, "$find: and are forgotten", sub { current($book, "metadata_json ? 'lost'") eq 'f' });
+	my $since = $t->arrived;
+	$t->edit_page($book->{pages}[0], 'edited when all is well');
+	$t->settled("$find, all is well", user => $book->{user});
+	is(looks($id, $since) + looks($new, $since), 0, "$find: nobody asks for them any more");
+
+	# one in which the user has written stays, and they are told
+	my $note = $t->notion({ cmd => 'user_block', parent => ($t->blocks_of($book))[1]{id}, text => 'notes of the user' })->{id};
+	$t->notion({ cmd => $lose, id => $third });
+	$t->edit_page($book->{pages}[1], "edited after $lose, with notes");
+	$t->settled("$lose, with notes", user => $book->{user});
+	$t->notion({ cmd => $find, id => $third });
+	edit_until($book, "$find, with notes: the user is told", sub { notices($book, 'page_returned') > 0 });
+	ok(live($note, $book->{user}), "$find, with notes: they are there");
+	edit_until($book, "$find, with notes: and forgotten", sub { current($book, "metadata_json ? 'lost'") eq 'f' });
+	is(notices($book, 'page_returned'), 1, "$find, with notes: told once");
+
+	# a part of a large notebook
+	($book) = fresh(@quick, split_pages => 2);
+	my $which = "metadata_json -> 'parts' -> 1 ->> 'id'";
+	my $part = current($book, $which);
+	$t->notion({ cmd => $lose, id => $part });
+	$t->edit_page($book->{pages}[2], "edited after $lose of a part");
+	$t->settled("$lose of a part", user => $book->{user});
+	$t->equal("$lose of a part", $book->{user}) if $lose eq 'trash';
+	isnt(current($book, $which), $part, "$lose of a part: it was made anew");
+	is(notices($book, 'page_recreated'), 1, "$lose of a part: the user is told");
+	$t->notion({ cmd => $find, id => $part });
+	edit_until($book, "$find of a part: it goes", sub { !live($part, $book->{user}) });
+	$t->equal("$find of a part", $book->{user});
+}
+
+# ------------------------------------------------------------- archived
+
+# That is not the trash: the page counts, whether it takes changes or not.
+foreach my $policy (qw(stop recreate))
+{
+	my ($book, $other) = fresh(lost_page => $policy);
+	my $id = $t->page_of($book)->{id};
+	my $since = $t->arrived;
+
+	$t->notion({ cmd => 'archive', id => $id });
+	$t->edit_page($book->{pages}[1], 'edited in the archive');
+	$t->settled("archived, $policy", user => $book->{user});
+	$t->equal("archived, $policy", $book->{user});
+	$t->sql("DELETE FROM rmsync.sync_records WHERE user_id = $book->{user} AND notebook_uuid = '$book->{uuid}';
+		UPDATE rmsync.integration_configs SET reconcile_wanted = true WHERE user_id = $book->{user}");
+	$t->settled("archived, the ledger is lost, $policy", user => $book->{user});
+	is($t->page_of($book)->{id}, $id, "archived, the ledger is lost, $policy: it is the same page");
+	is(creations($book, $since), 0, "archived, $policy: no other was made");
+	is($t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = $book->{user} AND kind <> 'first_success'"), 0, "archived, $policy: nothing to tell");
+
+	$t->notion({ cmd => 'archive', id => $id, writes => 'refuse' });
+	$changes{$_}->($book) foreach qw(edit reorder rename);
+	wait_for($node, "SELECT count(*) > 0 AND bool_and(error_code = 'page_archived' AND status = 'pending' AND attempt = 0)
+		FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}'", 't', "archived and closed, $policy: the notebook waits");
+	$t->edit_page($other->{pages}[0], 'the other one goes on');
+	wait_for($node, "SELECT count(*) FROM rmsync.sync_queue WHERE notebook_uuid = '$other->{uuid}'", 0, "archived and closed, $policy: the other notebook goes on");
+	my $so_far = looks($id, $since);
+	my $retry = "SELECT rmsync_retry((SELECT min(id) FROM rmsync.sync_queue WHERE user_id = $book->{user}))";
+	$t->sql($retry);
+	wait_until(sub { looks($id, $since) > $so_far }, "archived and closed, $policy: it is looked at again");
+	wait_for($node, "SELECT bool_and(error_code = 'page_archived' AND run_at > now()) FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}'", 't', "archived and closed, $policy: and waits again");
+	is(notices($book, 'page_archived'), 1, "archived and closed, $policy: the user is told once");
+	is(creations($book, $since), 0, "archived and closed, $policy: nothing is made");
+	$t->notion({ cmd => 'unarchive', id => $id });
+	$t->sql($retry);
+	$t->settled("unarchived, $policy", user => $book->{user});
+	$t->equal("unarchived, $policy", $book->{user});
+	is($t->page_of($book)->{id}, $id, "unarchived, $policy: it is the same page");
+}
+
 # ------------------------------------------------ the database, not the page
 
 # An ancestor is in the trash: that is nobody's notebook, the lane is held.
