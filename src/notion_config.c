@@ -303,66 +303,109 @@ read_split(NotionConfig *config, const JsonbValue *value)
 	return NULL;
 }
 
+static const char *
+read_source(NotionConfig *config, const JsonbValue *value)
+{
+	return read_id(&config->data_source_id, value);
+}
+
+static const char *
+read_base_url(NotionConfig *config, const JsonbValue *value)
+{
+	return read_url(&config->base_url, value);
+}
+
+static const char *
+read_app_url(NotionConfig *config, const JsonbValue *value)
+{
+	return read_url(&config->app_url, value);
+}
+
+static const char *
+read_boolean(bool *result, const JsonbValue *value)
+{
+	if (value->type != jbvBool)
+		return "must be true or false";
+	*result = value->val.boolean;
+	return NULL;
+}
+
+static const char *
+read_two_way(NotionConfig *config, const JsonbValue *value)
+{
+	return read_boolean(&config->two_way, value);
+}
+
+static const char *
+read_use_status(NotionConfig *config, const JsonbValue *value)
+{
+	bool use = true;
+	const char *why = read_boolean(&use, value);
+
+	config->no_status = !use;
+	return why;
+}
+
+static const char *
+read_late_delays(NotionConfig *config, const JsonbValue *value)
+{
+	return read_delays(config->late_delays, &config->nlate_delays, value);
+}
+
+static const char *
+read_resolve_delays(NotionConfig *config, const JsonbValue *value)
+{
+	const char *why = read_delays(config->delays, &config->ndelays, value);
+
+	config->append_delay = config->delays[0];
+	return why;
+}
+
+static const char *
+read_page_title(NotionConfig *config, const JsonbValue *value)
+{
+	config->page_title = rmsync_config_string(value);
+	if (config->page_title == NULL ||
+		strlen(config->page_title) > MAX_PAGE_TITLE ||
+		strspn(config->page_title, " \t\r\n") == strlen(config->page_title))
+		return "must be a string of at most 200 bytes that is not blank";
+	return NULL;
+}
+
+/* How fields are read; those that are not here say nothing to us. */
+static const struct
+{
+	const char *key;
+	const char *(*read)(NotionConfig *config, const JsonbValue *value);
+} readers[] = { { "api_token", read_token },
+				{ "access_token", read_token },
+				{ "notion_token", read_token },
+				{ "database_id", read_database },
+				{ "data_source_id", read_source },
+				{ "page_order", read_page_order },
+				{ "page_title", read_page_title },
+				{ "highlights", read_highlights },
+				{ "todos", read_todos },
+				{ "layout", read_layout },
+				{ "split_pages", read_split },
+				{ "edits", read_edits },
+				{ "lost_page", read_lost_page },
+				{ "two_way", read_two_way },
+				{ "use_status_property", read_use_status },
+				{ "requests_per_minute", read_rate },
+				{ "base_url", read_base_url },
+				{ "app_url", read_app_url },
+				{ "late_delays_ms", read_late_delays },
+				{ "resolve_delays_ms", read_resolve_delays } };
+
 /* Reads one known field.  Returns NULL or what is wrong with it. */
 static const char *
 read_field(NotionConfig *config, const RmsyncConfigField *field)
 {
-	const JsonbValue *value = &field->value;
-	const char *key = field->key;
-
-	if (strcmp(key, "api_token") == 0 || strcmp(key, "access_token") == 0 ||
-		strcmp(key, "notion_token") == 0)
-		return read_token(config, value);
-	if (strcmp(key, "database_id") == 0)
-		return read_database(config, value);
-	if (strcmp(key, "data_source_id") == 0)
-		return read_id(&config->data_source_id, value);
-	if (strcmp(key, "page_order") == 0)
-		return read_page_order(config, value);
-	if (strcmp(key, "highlights") == 0)
-		return read_highlights(config, value);
-	if (strcmp(key, "todos") == 0)
-		return read_todos(config, value);
-	if (strcmp(key, "lost_page") == 0)
-		return read_lost_page(config, value);
-	if (strcmp(key, "edits") == 0)
-		return read_edits(config, value);
-	if (strcmp(key, "layout") == 0)
-		return read_layout(config, value);
-	if (strcmp(key, "use_status_property") == 0 || strcmp(key, "two_way") == 0)
+	for (int i = 0; i < lengthof(readers); i++)
 	{
-		if (value->type != jbvBool)
-			return "must be true or false";
-		if (*key == 't')
-			config->two_way = value->val.boolean;
-		else
-			config->no_status = !value->val.boolean;
-		return NULL;
-	}
-	if (strcmp(key, "base_url") == 0)
-		return read_url(&config->base_url, value);
-	if (strcmp(key, "app_url") == 0)
-		return read_url(&config->app_url, value);
-	if (strcmp(key, "late_delays_ms") == 0)
-		return read_delays(config->late_delays, &config->nlate_delays, value);
-	if (strcmp(key, "resolve_delays_ms") == 0)
-	{
-		const char *why = read_delays(config->delays, &config->ndelays, value);
-
-		config->append_delay = config->delays[0];
-		return why;
-	}
-	if (strcmp(key, "requests_per_minute") == 0)
-		return read_rate(config, value);
-	if (strcmp(key, "split_pages") == 0)
-		return read_split(config, value);
-	if (strcmp(key, "page_title") == 0)
-	{
-		config->page_title = rmsync_config_string(value);
-		if (config->page_title == NULL ||
-			strlen(config->page_title) > MAX_PAGE_TITLE ||
-			strspn(config->page_title, " \t\r\n") == strlen(config->page_title))
-			return "must be a string of at most 200 bytes that is not blank";
+		if (strcmp(field->key, readers[i].key) == 0)
+			return readers[i].read(config, &field->value);
 	}
 	return NULL;
 }
