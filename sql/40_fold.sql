@@ -344,17 +344,19 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	WITH due AS (
-		SELECT r.user_id, r.target_name, r.item_type, r.item_id FROM rmsync.sync_records r
+		SELECT r.user_id, r.target_name, r.item_type, r.item_id,
+			(SELECT q.status FROM rmsync.sync_queue q
+				WHERE q.lane_id = r.lane_id AND q.item_type = r.item_type AND q.item_id = r.item_id) AS queued
+		FROM rmsync.sync_records r
 		WHERE r.look_at < 'infinity' AND r.look_at <= now()
-		ORDER BY r.look_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+		ORDER BY r.look_at LIMIT 1000 FOR NO KEY UPDATE OF r SKIP LOCKED
 	), marked AS (
-		-- one that is queued anyway, or has failed, keeps its attempts
-		UPDATE rmsync.sync_records r SET look_at = CASE WHEN EXISTS (SELECT FROM rmsync.sync_queue q
-				WHERE q.lane_id = r.lane_id AND q.item_type = r.item_type AND q.item_id = r.item_id)
-			THEN now() + interval '5 seconds' ELSE 'infinity' END
+		-- One that is queued anyway keeps its attempts; its job looks, too, and
+		-- where it has failed, that is the one rmsync_retry() asks for.
+		UPDATE rmsync.sync_records r SET look_at = CASE d.queued WHEN 'pending' THEN now() + interval '5 seconds' ELSE 'infinity' END
 		FROM due d
 		WHERE r.user_id = d.user_id AND r.target_name = d.target_name AND r.item_type = d.item_type AND r.item_id = d.item_id
-		RETURNING r.lane_id, r.user_id, r.item_type, r.item_id, r.notebook_uuid, r.look_at
+		RETURNING r.lane_id, r.user_id, r.item_type, r.item_id, r.notebook_uuid, d.queued
 	), placed AS (
 		-- mostly where it was; the other look reads all of the user's
 		SELECT m.lane_id, m.item_type, m.item_id, coalesce(CASE m.item_type
@@ -366,7 +368,7 @@ BEGIN
 			WHEN 'todo' THEN (SELECT s.notebook_uuid FROM rmsync.source_todo s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1)
 			WHEN 'highlight' THEN (SELECT s.notebook_uuid FROM rmsync.source_highlight s WHERE s.user_id = m.user_id AND s.item_id = m.item_id AND s.live LIMIT 1)
 			END, m.notebook_uuid) AS notebook_uuid
-		FROM marked m WHERE m.look_at = 'infinity'
+		FROM marked m WHERE m.queued IS NULL
 	), lanes AS (
 		SELECT p.lane_id, rmsync.enqueue(p.lane_id, array_agg(p.item_type), array_agg(p.item_id), array_agg(p.notebook_uuid),
 			8::smallint, 'look') AS n
