@@ -96,31 +96,31 @@ DROP TABLE lists;
 
 \echo -- whose is it?
 -- [id, text, children?, made by, edited by] of bullets
-CREATE FUNCTION blocks(VARIADIC b text[]) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION listed(VARIADIC b text[]) RETURNS text LANGUAGE sql AS $$
 	SELECT json_agg(json_build_object('id', p[1], 'type', 'bulleted_list_item', 'has_children', p[3] = 'y', 'created_by', json_build_object('id', p[4]),
 		'last_edited_by', json_build_object('id', p[5]), 'bulleted_list_item', json_build_object('rich_text', json_build_array(
 			json_build_object('type', 'text', 'plain_text', p[2])))))::text FROM unnest(b) x, LATERAL string_to_array(x, ' ') p
 $$;
 -- The same as we remember them; below a block, what "below" says.
 CREATE FUNCTION known(b text, VARIADIC below text[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
-	SELECT print_of((blocks('1 ' || b || ' n us us')::json -> 0)::text)
+	SELECT print_of((listed('1 ' || b || ' n us us')::json -> 0)::text)
 		|| CASE WHEN below <> '{}' THEN left(md5(array_to_string(below, ' ')), 10) || '(' || array_to_string(below, ' ') || ')' ELSE '' END
 $$;
-SELECT recognize(blocks('1 a n us us', '2 b n them them', '3 c n us us'), known('a') || ' ' || known('c'), false, NULL, NULL) AS a_line_between,
-	recognize(blocks('1 a n us us', '2 x n us them', '3 c n us us'), known('a') || ' ' || known('b') || ' ' || known('c'), false, NULL, NULL) AS rewritten,
-	recognize(blocks('1 a n us us', '2 x y us them', '3 c n us us'), known('a') || ' ' || known('b') || ' ' || known('c'), false, NULL, NULL) AS and_with_lines_below,
-	recognize(blocks('1 a n us us', '2 x n us us', '3 c n us us'), known('a') || ' ' || known('b') || ' ' || known('c'), false, NULL, NULL) AS nobody_knows;
+SELECT recognize(listed('1 a n us us', '2 b n them them', '3 c n us us'), known('a') || ' ' || known('c'), false, NULL, NULL) AS a_line_between,
+	recognize(listed('1 a n us us', '2 x n us them', '3 c n us us'), known('a') || ' ' || known('b') || ' ' || known('c'), false, NULL, NULL) AS rewritten,
+	recognize(listed('1 a n us us', '2 x y us them', '3 c n us us'), known('a') || ' ' || known('b') || ' ' || known('c'), false, NULL, NULL) AS and_with_lines_below,
+	recognize(listed('1 a n us us', '2 x n us us', '3 c n us us'), known('a') || ' ' || known('b') || ' ' || known('c'), false, NULL, NULL) AS nobody_knows;
 \echo -- below: as written, removed, or somebody else has written there
-SELECT recognize(blocks('1 a y us us', '2 b n us us', '3 c y us us'), known('a', known('x'), known('y')) || ' ' || known('b', known('x')) || ' ' || known('c'), false, NULL, NULL);
+SELECT recognize(listed('1 a y us us', '2 b n us us', '3 c y us us'), known('a', known('x'), known('y')) || ' ' || known('b', known('x')) || ' ' || known('c'), false, NULL, NULL);
 \echo -- blocks that look alike: told by their order, if all are there
-SELECT recognize(blocks('1 a y us us', '2 a y us us'), known('a', known('x')) || ' ' || known('a', known('y'), known('z')), false, NULL, NULL) AS both,
-	recognize(blocks('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('y')), false, NULL, NULL) AS one,
-	recognize(blocks('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('x')), false, NULL, NULL) AS one_of_two_alike;
+SELECT recognize(listed('1 a y us us', '2 a y us us'), known('a', known('x')) || ' ' || known('a', known('y'), known('z')), false, NULL, NULL) AS both,
+	recognize(listed('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('y')), false, NULL, NULL) AS one,
+	recognize(listed('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('x')), false, NULL, NULL) AS one_of_two_alike;
 \echo -- in doubt: what is below is known where all versions agree, and nothing was written there
-SELECT recognize(blocks('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('x')), true, NULL, NULL) AS agree,
-	recognize(blocks('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('y')), true, NULL, NULL) AS differ,
-	recognize(blocks('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('x')), true, '7 1 8', NULL) AS touched,
-	recognize(blocks('1 a n us us'), known('a', known('x')) || ' ' || known('a', known('y')), true, '1', NULL) AS nothing_below;
+SELECT recognize(listed('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('x')), true, NULL, NULL) AS agree,
+	recognize(listed('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('y')), true, NULL, NULL) AS differ,
+	recognize(listed('1 a y us us'), known('a', known('x')) || ' ' || known('a', known('x')), true, '7 1 8', NULL) AS touched,
+	recognize(listed('1 a n us us'), known('a', known('x')) || ' ' || known('a', known('y')), true, '1', NULL) AS nothing_below;
 \echo -- below a block nothing of ours need be left, and who made it is known; in doubt, any entry will do
-SELECT recognize(blocks('1 a n them them'), known('b'), false, NULL, 'us') AS below, recognize(blocks('1 a n them them'), known('b'), false, NULL, NULL) AS in_the_toggle,
-	recognize(blocks('1 b n us us'), known('a', known('b')), true, NULL, 'us') AS deep, recognize(blocks('1 c n us us'), known('a', known('b')), true, NULL, 'us') AS neither;
+SELECT recognize(listed('1 a n them them'), known('b'), false, NULL, 'us') AS below, recognize(listed('1 a n them them'), known('b'), false, NULL, NULL) AS in_the_toggle,
+	recognize(listed('1 b n us us'), known('a', known('b')), true, NULL, 'us') AS deep, recognize(listed('1 c n us us'), known('a', known('b')), true, NULL, 'us') AS neither;
