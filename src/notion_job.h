@@ -378,6 +378,7 @@ typedef enum NotionState
 	NOTION_LATE_LIST,			/* GET children of a page -> LATE_* */
 	NOTION_LATE_ME,				/* GET users/me: is a double ours? -> LATE_* */
 	NOTION_LATE_LOOK,			/* GET children of a double -> LATE_* */
+	NOTION_LATE_SEE,			/* GET page of a double -> LATE_* */
 	NOTION_LATE_TRASH,			/* PATCH in_trash, DELETE -> LATE_* */
 
 	NOTION_FINISH,				/* decide what is left */

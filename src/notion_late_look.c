@@ -5,14 +5,14 @@
  *
  * When a job has done all else, and its entries say that it is time
  * (notion_late.c): pages are found by a query for the marker, parts and blocks
- *in the list of what stands in a page, each page listed once for all.
+ * in the list of what stands in a page, each page listed once for all.
  *
  * A block is one of ours if it has the mark of that append.  A page is, if we
  * have made it and nobody has changed it or written anything in it; the one in
  * the ledger is never touched.
  *
  * Called by target_notion.c at a job's end.  Must never make anything, and
- *never take for a double what it could not read.
+ * never take for a double what it could not read.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,7 +32,8 @@ typedef struct Double
 	char *maker;	  /* of a page: who made it, NULL = not known */
 	NotionPage *page; /* of a block: whose it is ... */
 	NotionLate *late; /* ... and which append made it */
-	bool empty;		  /* page: nothing stands in it */
+	bool empty;		  /* page: nothing stands in it ... */
+	bool seen;		  /* ... and nobody has changed it until just now */
 } Double;
 
 struct NotionLook
@@ -61,8 +62,10 @@ go_on(NotionJob *nj)
 		rmsync_notion_late_looked(nj);
 		nj->state = NOTION_FINISH;
 	}
-	else if (first->page != NULL || first->empty)
+	else if (first->page != NULL || first->seen)
 		nj->state = NOTION_LATE_TRASH;
+	else if (first->empty)
+		nj->state = NOTION_LATE_SEE;
 	else if (look->me == NULL)
 		nj->state = NOTION_LATE_ME;
 	else if (first->maker == NULL || strcmp(first->maker, look->me) != 0)
@@ -331,6 +334,24 @@ look_response(NotionJob *nj, NotionAnswer answer)
 	go_on(nj);
 }
 
+/* What the query said may be old: has somebody changed it since? */
+static void
+see_response(NotionJob *nj, NotionAnswer answer)
+{
+	struct NotionLook *look = nj->look;
+	Double *found = linitial(look->doubles);
+	char *editor =
+		answer == NOTION_DONE
+			? rmsync_json_get_string(nj->reply, "last_edited_by", "id", NULL)
+			: NULL;
+
+	found->seen = editor != NULL && strcmp(editor, look->me) == 0 &&
+				  !rmsync_json_get_bool(nj->reply, "in_trash", false);
+	if (!found->seen)
+		look->doubles = list_delete_first(look->doubles);
+	go_on(nj);
+}
+
 /* It is in the trash; or not there, or not ours to remove. */
 static void
 trash_response(NotionJob *nj)
@@ -384,6 +405,10 @@ rmsync_notion_late_next(NotionJob *nj, RmsyncHttpRequest *request,
 							 first->id);
 			break;
 
+		case NOTION_LATE_SEE:
+			appendStringInfo(&path, "/pages/%s", first->id);
+			break;
+
 		default:
 			Assert(nj->state == NOTION_LATE_LIST);
 			appendStringInfo(&path, "/blocks/%s/children?page_size=100",
@@ -419,6 +444,9 @@ rmsync_notion_late_response(NotionJob *nj, const RmsyncHttpResponse *response)
 			break;
 		case NOTION_LATE_LOOK:
 			look_response(nj, answer);
+			break;
+		case NOTION_LATE_SEE:
+			see_response(nj, answer);
 			break;
 		default:
 			Assert(nj->state == NOTION_LATE_TRASH);

@@ -91,6 +91,7 @@ static const StateHandler *const handlers[NOTION_STATES] = {
 	[NOTION_LATE_LIST] = &late,
 	[NOTION_LATE_ME] = &late,
 	[NOTION_LATE_LOOK] = &late,
+	[NOTION_LATE_SEE] = &late,
 	[NOTION_LATE_TRASH] = &late
 };
 /* clang-format on */
