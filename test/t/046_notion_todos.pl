@@ -40,7 +40,7 @@ $t->sql("SELECT test.add_todo($pages[0], 'to-do ' || i) FROM generate_series(1, 
 my $json = encode_json({ api_token => 'ntn_user1', database_id => $t->{users}{1}{todo_database} });
 $t->sql("BEGIN; SELECT rmsync_connect(1, 'notion-todos', '$json'); SELECT rmsync_disable(1, 'notion-todos'); COMMIT");
 is($t->sql("SELECT string_agg(method || ' ' || split_part(url, '/', 5), ', ' ORDER BY step) FROM rmsync_preview('notion-todos', 1, max_items => 1)"),
-	'GET databases, GET data_sources, PATCH data_sources, POST data_sources, POST pages', 'a preview shows the requests');
+	'GET databases, GET data_sources, PATCH data_sources, GET users, POST data_sources, POST pages', 'a preview shows the requests');
 is($t->arrived, 0, 'and sends none');
 $t->sql("SELECT rmsync_enable(1, 'notion-todos')");
 

@@ -303,17 +303,17 @@ $t->equal('busy', 50);
 # ------------------------------------------------------ answers that are lost
 
 # What was to be added in place is there once, whatever was heard of it.
-$t->add_user(60);
-my $lost = $t->add_notebook(60, 'Lost answers', [ text_of(map { "line $_" } 1 .. 9) ]);
-$t->connect(60);
-$t->settled('lost answers', user => 60);
-my @now = map { "line $_" } 1 .. 9;
+$t->add_user(90);
+my $lost = $t->add_notebook(90, 'Lost answers', [ text_of(map { "line $_" } 1 .. 9) ]);
+$t->connect(90);
+$t->settled('lost answers', user => 90);
+my @says = map { "line $_" } 1 .. 9;
 foreach my $fault (qw(commit_close close_before_read commit_hang commit_503 truncated_json reject_503))
 {
 	$since = $t->arrived;
-	$t->notion({ fault => $fault, times => 1, match => { user => 'user60', method => 'PATCH', path => '/children$' } });
-	splice(@now, 4, 0, "new with $fault", 'and more');
-	in_place($fault, edit($fault, $lost, 0, text_of(@now)), @now - 2);
+	$t->notion({ fault => $fault, times => 1, match => { user => 'user90', method => 'PATCH', path => '/children$' } });
+	splice(@says, 4, 0, "new with $fault", 'and more');
+	in_place($fault, edit($fault, $lost, 0, text_of(@says)), @says - 2);
 	is($t->no_blind_resend($fault, $t->arrivals(since => $since)), 1, "$fault: the outcome was unknown");
 	$t->notion({ cmd => 'clear' });
 }

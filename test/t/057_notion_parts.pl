@@ -74,7 +74,7 @@ $t->add_users([ 1 .. 9 ]);
 my $book = $t->add_notebook(1, 'Journal', texts('entry', 50));
 $t->sql("SELECT test.add_todo($book->{pages}[$_], 'task $_') FROM (VALUES (1)) v") foreach 1, 30;
 # database, data source, columns, marker, page; two more pages, three appends
-change('first sync', $book, '20 20 10', 10, sub { $t->connect(1, requests_per_minute => 600, todos => 'blocks') });
+change('first sync', $book, '20 20 10', 11, sub { $t->connect(1, requests_per_minute => 600, todos => 'blocks') });
 my @ids = map { $_->{id} } @{ $t->page_of($book)->{parts} };
 is($t->sql("SELECT count(DISTINCT metadata_json ->> 'notion_page_id') FROM rmsync.sync_records WHERE item_type = 'page_text' AND user_id = 1"),
 	'3', 'the ledger tells the page that a toggle stands in');

@@ -158,7 +158,8 @@ told(1, 'renamed by the user', ['page.properties_updated marked'], { cmd => 'edi
 quiet(1, 'renamed by the user');
 $t->settled('renamed by the user');
 $t->equal('renamed by the user', 1);
-is(arrivals(1, $since), '1 PATCH /v1/pages/*', 'renamed by the user: our name is back');
+# the page it had before, and lost, is looked at when there is something to do
+is(arrivals(1, $since), '1 GET /v1/pages/*, 1 PATCH /v1/pages/*', 'renamed by the user: our name is back');
 is_deeply(receive(1), { 'page.properties_updated nothing_to_do' => 1 }, 'which is no news');
 
 # his change and ours in one event

@@ -73,7 +73,7 @@ sub judge
 	my @texts = map { $_->{text} } @{ $t->rows("SELECT p.ocr_text AS text FROM notebook_pages m JOIN pages p ON p.id = m.page_id
 		WHERE m.notebook_id = $book->{id} ORDER BY m.page_number") };
 
-	is_deeply([ map { $_->{text} } @blocks ], [ map { RmsyncNotion::lines_of($_) } @texts ], "$name: every page once, by us");
+	is_deeply([ map { $_->{text} } @blocks ], [ map { RmsyncNotionJudge::lines_of($_) } @texts ], "$name: every page once, by us");
 	is($t->sql("SELECT count(*) FROM rmsync.sync_records WHERE user_id = $user AND (status <> 'success' OR intent IS NOT NULL)"), '0', "$name: nothing is open");
 	is_deeply($t->fake->get('/_stats')->{bugs}, [], "$name: the stand-in is well");
 	return;

@@ -113,7 +113,7 @@ foreach my $case (
 	$text = $_;
 	my (undef, $after) = edit($name, $book, $text, $limit, outline($text) =~ s/\*\*//gr);
 	is_deeply([ map { $_->{id} } @$after ], [ map { $_->{id} } @before ], "$name: every block is the same");
-	$t->expect_text($text, RmsyncNotion::lines_of($text));
+	$t->expect_text($text, RmsyncNotionJudge::lines_of($text));
 	$t->equal($name);
 }
 $text =~ s/\*\*//g;
