@@ -257,10 +257,12 @@ refused(RmsyncEngine *engine, RmsyncLane *lane, const RmsyncProbe *probe,
 	RmsyncFailure fail = probe->fail;
 
 	if (fail.delay_ms <= 0)
-		fail.delay_ms = Max(rmsync_engine_scaled(
-								rmsync_breaker_ms(++patience->retries,
-												  rmsync_engine_random(engine))),
-							1);
+	{
+		int delay =
+			rmsync_breaker_ms(++patience->retries, rmsync_engine_random(engine));
+
+		fail.delay_ms = Max(rmsync_engine_scaled(delay), 1);
+	}
 	rmsync_engine_limited(engine, lane, &fail, probe->limited);
 	if (engine->limits_dirty)
 	{

@@ -368,13 +368,35 @@ trash_response(NotionJob *nj)
 
 /* ---- dispatch ---- */
 
+/* What the states that are about the first double ask of its page, or do. */
+static void
+double_request(NotionJob *nj, RmsyncHttpRequest *request)
+{
+	static const char in_trash[] = "{\"in_trash\":true}";
+	const Double *first = linitial(nj->look->doubles);
+
+	if (nj->state == NOTION_LATE_LOOK)
+		rmsync_notion_call(nj, request, NOTION_READ, "GET",
+						   psprintf("/blocks/%s/children?page_size=100",
+									first->id),
+						   NULL, 0);
+	else if (nj->state == NOTION_LATE_SEE)
+		rmsync_notion_call(nj, request, NOTION_READ, "GET",
+						   psprintf("/pages/%s", first->id), NULL, 0);
+	else if (first->page != NULL)
+		rmsync_notion_call(nj, request, NOTION_SET, "DELETE",
+						   psprintf("/blocks/%s", first->id), NULL, 0);
+	else
+		rmsync_notion_call(nj, request, NOTION_SET, "PATCH",
+						   psprintf("/pages/%s", first->id), in_trash,
+						   strlen(in_trash));
+}
+
 bool
 rmsync_notion_late_next(NotionJob *nj, RmsyncHttpRequest *request,
 						RmsyncStep *step)
 {
 	struct NotionLook *look = nj->look;
-	Double *first = look->doubles != NIL ? linitial(look->doubles) : NULL;
-	static const char in_trash[] = "{\"in_trash\":true}";
 	StringInfoData path;
 
 	*step = RMSYNC_STEP_REQUEST;
@@ -387,26 +409,13 @@ rmsync_notion_late_next(NotionJob *nj, RmsyncHttpRequest *request,
 			return true;
 
 		case NOTION_LATE_TRASH:
-			if (first->page != NULL)
-				rmsync_notion_call(nj, request, NOTION_SET, "DELETE",
-								   psprintf("/blocks/%s", first->id), NULL, 0);
-			else
-				rmsync_notion_call(nj, request, NOTION_SET, "PATCH",
-								   psprintf("/pages/%s", first->id), in_trash,
-								   strlen(in_trash));
+		case NOTION_LATE_LOOK:
+		case NOTION_LATE_SEE:
+			double_request(nj, request);
 			return true;
 
 		case NOTION_LATE_ME:
 			appendStringInfoString(&path, "/users/me");
-			break;
-
-		case NOTION_LATE_LOOK:
-			appendStringInfo(&path, "/blocks/%s/children?page_size=100",
-							 first->id);
-			break;
-
-		case NOTION_LATE_SEE:
-			appendStringInfo(&path, "/pages/%s", first->id);
 			break;
 
 		default:
