@@ -432,19 +432,6 @@ rmsync_notion_next_listing(NotionJob *nj)
 }
 
 /*
- * The part is not there.  Its toggles will be found missing.
- */
-void
-rmsync_notion_listing_gone(NotionJob *nj)
-{
-	if (nj->parts[nj->listing].candidate)
-		return;
-	rmsync_notion_add_lost(nj, nj->parts[nj->listing].id);
-	nj->parts[nj->listing].id = NULL;
-	nj->part_losses++;
-}
-
-/*
  * All is listed.  Returns true if a part must be looked for again.
  */
 bool

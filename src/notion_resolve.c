@@ -370,15 +370,18 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	Jsonb *results;
 	char *cursor;
 
-	if (answer == NOTION_GONE && nj->listing > 0)
+	if (answer == NOTION_GONE && nj->listing > 0 &&
+		nj->parts[nj->listing].candidate)
 	{
-		rmsync_notion_listing_gone(nj);
+		/* it was none of ours */
 		if (!rmsync_notion_next_listing(nj))
 			listed(nj);
 		return;
 	}
 	if (answer != NOTION_DONE)
 	{
+		/* a part may be in the trash with the notebook's page, and come back */
+		nj->suspect = nj->listing;
 		nj->state = NOTION_CHECK;
 		return;
 	}

@@ -360,10 +360,9 @@ extern void rmsync_notion_drop_part(NotionJob *nj, int part);
 extern void rmsync_notion_part_lost(NotionJob *nj, int part);
 
 /* While the parts are listed: a block of the notebook's page, the end of a
- * part (false: that was the last), one that is not there, all. */
+ * part (false: that was the last), all. */
 extern void rmsync_notion_see_block(NotionJob *nj, Jsonb *block);
 extern bool rmsync_notion_next_listing(NotionJob *nj);
-extern void rmsync_notion_listing_gone(NotionJob *nj);
 extern bool rmsync_notion_settle_parts(NotionJob *nj);
 
 /* ---- notion_part_page.c ---- */

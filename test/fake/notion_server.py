@@ -556,12 +556,18 @@ ABOUT_PAGE = re.compile(rb'"(\d+:[a-z]+:[^"\\]+)"|"page_id" *: *"([0-9a-f-]+)"')
 ABOUT_BLOCK = re.compile(rb'(/n/[^/?"]+/[pht]/[^/?"]*)()\?rm=')
 
 
+TRASH = re.compile(rb'"in_trash": *true')
+
+
 def about(request):
-    """What it makes or looks for, for judges: markers, the parent page."""
+    """What it makes or looks for, for judges: markers, the parent page; or
+    that it puts a page into the trash."""
     if request.method == "POST":
         pattern = ABOUT_PAGE
     elif request.path.endswith("/children"):
         pattern = ABOUT_BLOCK
+    elif request.path.startswith("/v1/pages/"):
+        return ["trash"] if TRASH.search(request.body) else []
     else:
         return []
     return sorted({(a or b).decode(errors="replace")

@@ -482,6 +482,9 @@ sub _settles
 	  if $entry->{path} =~ m{/query$};
 	return defined $entry->{status} && $entry->{path} eq "/v1/blocks/$place"
 	  if $entry->{method} eq 'DELETE';
+	# the page that the append went to goes, with all that comes to it
+	return defined $entry->{status} && $entry->{path} eq "/v1/pages/$place" && grep { $_ eq 'trash' } @{ $entry->{about} }
+	  if $entry->{method} eq 'PATCH';
 	return 0;
 }
 
