@@ -230,7 +230,8 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 		durable = rmsync_engine_take_in(engine, now_us, &others) || durable;
 	if (check)
 		rmsync_engine_check(engine, now_us, &others);
-	if (due_passed(engine))
+	/* a worker that has just begun does not know what is due */
+	if (check || due_passed(engine))
 	{
 		rmsync_store_promote(engine->turn_cxt, &lanes);
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
