@@ -237,8 +237,8 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
 		rmsync_store_looks(engine->turn_cxt, &lanes);
 		rmsync_engine_has_work(engine, &lanes, now_us, &others);
-		rmsync_engine_polls(engine, now_us, &others);
 	}
+	rmsync_engine_polls(engine, now_us, &others);
 	if (check)
 		engine->look_for_suspects = true;
 	rmsync_txn_end(durable);
@@ -251,8 +251,8 @@ take_in_turn(RmsyncEngine *engine, bool woken, bool check, int64 now_us)
  * Tokens come first, in a transaction of their own: no error of anything else
  * may keep them from being stored.  Returns false if the extension is gone.
  */
-static bool
-tokens_turn(RmsyncEngine *engine)
+bool
+rmsync_engine_tokens_turn(RmsyncEngine *engine)
 {
 	int64 now_us = rmsync_engine_now();
 	bool durable;
@@ -330,7 +330,7 @@ database_turn(RmsyncEngine *engine, bool woken, int64 now_us)
 {
 	bool check = now_us >= engine->next_check_us;
 
-	if (!tokens_turn(engine))
+	if (!rmsync_engine_tokens_turn(engine))
 		return false;
 	engine->again_us = 0;
 	woken = woken || engine->woken_again;
@@ -523,7 +523,7 @@ void
 rmsync_engine_shutdown(RmsyncEngine *engine)
 {
 	if (rmsync_engine_refresh_finish(engine))
-		(void) tokens_turn(engine);
+		(void) rmsync_engine_tokens_turn(engine);
 	if (engine->nended == 0 && engine->ncommitting == 0 &&
 		engine->totals_since_us == 0 && !engine->limits_dirty)
 		return;

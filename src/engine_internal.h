@@ -113,6 +113,7 @@ struct RmsyncEngine
 };
 
 /* engine.c */
+extern bool rmsync_engine_tokens_turn(RmsyncEngine *engine);
 extern int64 rmsync_engine_now(void);	/* monotonic microseconds */
 extern double rmsync_engine_random(RmsyncEngine *engine);
 extern int	rmsync_engine_scaled(int delay_ms); /* rmsync.backoff_scale */

@@ -5,7 +5,7 @@
  *
  * Runs outside any transaction.  Asks the target for its next step, takes a
  * place in the limit, hands the request to the transport, gives the response
- *back. The transport's callback only notes the response: a target's code never
+ * back. The transport's callback only notes the response: a target's code never
  * runs inside libcurl.
  *
  *-------------------------------------------------------------------------

@@ -173,21 +173,15 @@ reload(RmsyncEngine *engine, RmsyncLane *lane)
 static RmsyncLane *
 find_lane(RmsyncEngine *engine, int64 lane_id)
 {
-	RmsyncLane *lane = rmsync_lane_get(engine->lanes, lane_id);
-	RmsyncLaneRow row;
-	bool found;
+	RmsyncLane *lane;
 
 	rmsync_txn_begin("rmsync: reading a connection");
-	found = rmsync_store_lane(engine->turn_cxt, lane_id, &row);
+	lane = rmsync_engine_lane(engine, lane_id);
 	rmsync_txn_end(false);
-	for (int i = 0; found && i < engine->nleases; i++)
-	{
-		if (strcmp(engine->leases[i].target->name, row.target_name) == 0)
-			lane->lease = &engine->leases[i];
-	}
 	MemoryContextReset(engine->turn_cxt);
-	lane->probed = true;
-	return lane->lease ? lane : NULL;
+	if (lane != NULL)
+		lane->probed = true;
+	return lane;
 }
 
 RmsyncLane *
@@ -224,20 +218,12 @@ renew(RmsyncEngine *engine, RmsyncLane *lane)
 	{
 		int64 now_us = rmsync_engine_now();
 		int64 wait = rmsync_engine_refresh_wait(engine, now_us);
-		bool durable;
 
 		if (wait != 0)
-		{
 			serve(engine, wait < 0 ? 1000 : (long) Min(wait / 1000 + 1, 1000));
-			continue;
-		}
-		rmsync_txn_begin("rmsync: renewing a token");
-		MemoryContextSwitchTo(engine->turn_cxt);
-		durable = rmsync_engine_refresh_store(engine, now_us);
-		rmsync_store_flush();
-		rmsync_txn_end(durable);
+		else if (!rmsync_engine_tokens_turn(engine))
+			break;
 		MemoryContextReset(engine->turn_cxt);
-		rmsync_engine_refresh_stored(engine);
 	}
 	RESUME_INTERRUPTS();
 	return reload(engine, lane) && strcmp(lane->credentials, before) != 0;

@@ -210,7 +210,6 @@ rmsync_engine_take_in(RmsyncEngine *engine, int64 now_us, bool *others)
 	rmsync_store_reconcile(engine->turn_cxt, &lanes);
 	rmsync_engine_has_work(engine, &lanes, now_us, others);
 	reconciled = lanes.n > 0;
-	rmsync_engine_polls(engine, now_us, others);
 	unblock_lanes(engine);
 	if (folded == 0)
 	{

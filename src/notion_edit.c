@@ -18,8 +18,8 @@
  * toggle is in doubt, what the edit may bring, and below which blocks.  A job
  * that finds it so, after a crash or an answer that was lost, reads the toggle
  * and what is below these blocks and aligns again; so nothing is sent twice,
- *and no intents are needed.  An append that may have been lost is looked for
- *twice before it is sent again, as all are.
+ * and no intents are needed.  An append that may have been lost is looked for
+ * twice before it is sent again, as all are.
  *
  * Whatever cannot be told for certain, or is no small change, is left to the
  * other way, a new toggle (notion_write.c).

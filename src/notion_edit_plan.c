@@ -6,7 +6,7 @@
  * Called by notion_edit.c.  The toggle is compared first.  Only where what is
  * below one of its blocks is not as wanted, or nobody knows, is that listed and
  * compared, too, and so on down.  No request is made before all is compared,
- *and nothing must be planned for a block that is not certain to be ours.
+ * and nothing must be planned for a block that is not certain to be ours.
  *
  *-------------------------------------------------------------------------
  */

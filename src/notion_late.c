@@ -5,10 +5,10 @@
  *
  * A create or an append whose outcome is unknown is looked for, and sent again
  * when it was not there.  It may come late all the same: a query shows new
- *pages with a delay, Notion may be at a request for a minute, or the page that
- *an append was for has gone to another notebook, and nobody looks there.  So
- *the ledger entry remembers it ("late", see notion_ledger.c) and how often it
- *was looked for since ("looks"), and asks to be queued when it is time to look
+ * pages with a delay, Notion may be at a request for a minute, or the page that
+ * an append was for has gone to another notebook, and nobody looks there.  So
+ * the ledger entry remembers it ("late", see notion_ledger.c) and how often it
+ * was looked for since ("looks"), and asks to be queued when it is time to look
  * (RmsyncLedger.look_at).  Nothing waits for that.  An entry whose object is
  * gone stays until the last look.
  *

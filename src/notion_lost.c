@@ -6,11 +6,10 @@
  * CHECK, CHECK_SOURCE: only if the database itself is still there is the page
  * created anew; a database that is gone or unshared holds the lane.  If the
  * user wants no page made anew, the notebook is parked: its items wait, and its
- * page is looked at now and then.  An archived page is not gone: it is waited
- * for in the same way, whatever the user wants of lost ones.  All this holds
- *for a part of a notebook, too, whose notebook is asked for first.  Nothing may
- *be concluded from a block that is gone before its page was seen, because with
- *the page it may come back.
+ * page is looked at now and then; so it is if the page is archived.  The same
+ * holds for a part of a notebook, whose notebook is asked for first.  Nothing
+ * may be concluded from a block that is gone before its page was seen, because
+ * with the page it may come back.
  *
  * Called by target_notion.c, and by whoever finds that a block is gone.  Must
  * never create or delete anything itself.

@@ -6,9 +6,9 @@
  * Called by the files of notion_edit.h.  Pure: no SPI, curl or GUC.
  *
  * A block is known by its print (notion_print.c); positions prove nothing,
- *since a reader may write between our blocks and move them.  What is below a
- *block was not listed: it is taken to be what we wrote there as long as the
- *block itself is as we wrote it, and nothing is in doubt.
+ * since a reader may write between our blocks and move them.  What is below a
+ * block was not listed: it is taken to be what we wrote there as long as the
+ * block itself is as we wrote it, and nothing is in doubt.
  *
  *-------------------------------------------------------------------------
  */

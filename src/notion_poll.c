@@ -29,8 +29,8 @@
  *
  * An edit shows in a query up to two minutes late, and then among others of its
  * time.  So a query begins so much before the watermark (rmsync.poll_input),
- *and that is the time of the latest edit seen, or when the look began, if that
- *is earlier: while a long one goes on, something may show up behind its cursor.
+ * and that is the time of the latest edit seen, or when the look began, if that
+ * is earlier: while a long one goes on, something may show up behind its cursor.
  * What a query says of an object may be old, too: see rmsync.merge_todo().
  *
  *-------------------------------------------------------------------------

@@ -13,7 +13,7 @@
  * of a print.
  *
  * In the ledger prints are words, one for each block, with those of its
- *children in parentheses behind it:
+ * children in parentheses behind it:
  *
  *	b<ident><style> b<ident><style><below>(p<ident><style> p<ident><style>)
  *

@@ -6,11 +6,11 @@
  * rmsync_adopt() makes ledger entries of the rows that the host recorded and
  * gives them the intent {"op":"adopt"}; a row that is found instead of created
  * gets it, too.  Nothing is known then of what the row says, and it may be
- *gone. The first request therefore is the one that is needed anyway: it brings
- *our marker, the link to the source and what else is derived from it, but
- *neither the text nor whether the to-do is done.  Its answer shows whether the
- *row is there, and what it says; only if that differs from the source there is
- *a second request.  A row that was found in a query has been read already, and
+ * gone. The first request therefore is the one that is needed anyway: it brings
+ * our marker, the link to the source and what else is derived from it, but
+ * neither the text nor whether the to-do is done.  Its answer shows whether the
+ * row is there, and what it says; only if that differs from the source there is
+ * a second request.  A row that was found in a query has been read already, and
  * takes one.
  *
  * Called by notion_find.c, notion_notebook.c and notion_todo.c.  Pure: it looks

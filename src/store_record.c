@@ -118,6 +118,24 @@ rmsync_store_take_remote(const RmsyncLaneInfo *lane, const char *report,
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 }
 
+/* Runs a statement that notifies; returns how many it has notified of. */
+static uint64
+notify(RmsyncPlan *plan, const RmsyncLaneInfo *lane, const char *kind,
+	   const char *message, const RmsyncItem *item)
+{
+	Datum values[7];
+	char nulls[8] = "       ";
+
+	values[0] = Int64GetDatum(lane->user_id);
+	values[1] = CStringGetTextDatum(lane->target_name);
+	values[2] = CStringGetTextDatum(kind);
+	values[3] = CStringGetTextDatum(message);
+	text_param(values, nulls, 4, item ? rmsync_item_type_name(item->type) : NULL);
+	text_param(values, nulls, 5, item ? item->id : NULL);
+	values[6] = Int64GetDatum(lane->lane_id);
+	return rmsync_plan_run(plan, values, nulls, SPI_OK_INSERT);
+}
+
 void
 rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 					const char *message, const RmsyncItem *item)
@@ -130,17 +148,8 @@ rmsync_store_notify(const RmsyncLaneInfo *lane, const char *kind,
 		7,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
 	};
-	Datum values[7];
-	char nulls[8] = "       ";
 
-	values[0] = Int64GetDatum(lane->user_id);
-	values[1] = CStringGetTextDatum(lane->target_name);
-	values[2] = CStringGetTextDatum(kind);
-	values[3] = CStringGetTextDatum(message);
-	text_param(values, nulls, 4, item ? rmsync_item_type_name(item->type) : NULL);
-	text_param(values, nulls, 5, item ? item->id : NULL);
-	values[6] = Int64GetDatum(lane->lane_id);
-	rmsync_plan_run(&plan, values, nulls, SPI_OK_INSERT);
+	(void) notify(&plan, lane, kind, message, item);
 }
 
 bool
@@ -162,16 +171,8 @@ rmsync_store_notify_once(const RmsyncLaneInfo *lane, const char *kind,
 		7,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID }
 	};
-	Datum values[7];
 
-	values[0] = Int64GetDatum(lane->user_id);
-	values[1] = CStringGetTextDatum(lane->target_name);
-	values[2] = CStringGetTextDatum(kind);
-	values[3] = CStringGetTextDatum(message);
-	values[4] = CStringGetTextDatum(rmsync_item_type_name(item->type));
-	values[5] = CStringGetTextDatum(item->id);
-	values[6] = Int64GetDatum(lane->lane_id);
-	return rmsync_plan_run(&plan, values, NULL, SPI_OK_INSERT) > 0;
+	return notify(&plan, lane, kind, message, item) > 0;
 }
 
 void

@@ -19,6 +19,7 @@ use parent 'RmsyncNotionJudge';
 use Carp qw(croak);
 use Encode qw(encode_utf8 decode_utf8);
 use JSON::PP;
+use MIME::Base64 ();
 use Test::More;
 
 use RmsyncFake;
@@ -222,6 +223,16 @@ sub arrange
 		ARRAY(SELECT p.page_uuid::text FROM unnest('{" . join(',', @pages)
 		  . "}'::int[]) WITH ORDINALITY u (id, n) JOIN pages p ON p.id = u.id ORDER BY u.n))");
 	return;
+}
+
+# What the application does: exchanges a code, or a refresh token.
+sub exchange
+{
+	my ($self, $client_secret, %body) = @_;
+	my $basic = MIME::Base64::encode_base64("rmirror:$client_secret", '');
+
+	return http_post_json($self->fake->url('/v1/oauth/token'),
+		\%body, Authorization => "Basic $basic", 'Notion-Version' => '2026-03-11');
 }
 
 # ------------------------------------------------------------- waiting

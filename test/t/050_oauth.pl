@@ -6,7 +6,6 @@ use utf8;
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use MIME::Base64 ();
 use RmsyncNotion;
 use RmsyncTest;
 use Test::More;
@@ -36,21 +35,11 @@ my $node = $t->node;
 
 # ------------------------------------------------------------- helpers
 
-# What the application does: exchanges a code, or a refresh token.
-sub exchange
-{
-	my (%body) = @_;
-	my $basic = MIME::Base64::encode_base64("rmirror:$client_secret", '');
-
-	return http_post_json($t->fake->url('/v1/oauth/token'),
-		\%body, Authorization => "Basic $basic", 'Notion-Version' => '2026-03-11');
-}
-
 sub grant
 {
 	my ($user) = @_;
 	my $code = $t->notion({ cmd => 'oauth_code', user => "user$user" })->{code};
-	return exchange(grant_type => 'authorization_code', code => $code);
+	return $t->exchange($client_secret, grant_type => 'authorization_code', code => $code);
 }
 
 sub store
@@ -162,7 +151,7 @@ wait_until(
 	'the end of the token is noticed');
 wait_for($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type ~ 'rmsync.*worker'}, 't', 'a worker is there');
 is(refreshes($since), 0, 'it is not renewed while another process does that');
-store(1, exchange(grant_type => 'refresh_token', refresh_token => $refresh));
+store(1, $t->exchange($client_secret, grant_type => 'refresh_token', refresh_token => $refresh));
 $session->query_safe("SELECT pg_advisory_unlock($lock) FROM rmsync.integration_configs WHERE target_name = 'notion'");
 $session->quit;
 $t->settled('renewed elsewhere');

@@ -7,7 +7,6 @@ use utf8;
 
 use JSON::PP;
 use IPC::Run ();
-use MIME::Base64 ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RmsyncFake;
@@ -204,18 +203,10 @@ is($t->sql("DO \$\$ DECLARE r jsonb; BEGIN CALL rmsync_test_connection('notion',
 
 # ------------------------------------------------- tokens that OAuth gave
 
-sub exchange
-{
-	my (%body) = @_;
-	my $basic = MIME::Base64::encode_base64("rmirror:$client_secret", '');
-	return http_post_json($t->fake->url('/v1/oauth/token'),
-		\%body, Authorization => "Basic $basic", 'Notion-Version' => '2026-03-11');
-}
-
 sub grant
 {
 	my ($user) = @_;
-	my $tokens = exchange(grant_type => 'authorization_code', code => $t->notion({ cmd => 'oauth_code', user => "user$user" })->{code});
+	my $tokens = $t->exchange($client_secret, grant_type => 'authorization_code', code => $t->notion({ cmd => 'oauth_code', user => "user$user" })->{code});
 	$t->sql("SELECT rmsync_oauth_store($user, 'notion', " . RmsyncNotion::quote(JSON::PP->new->encode($tokens)) . ')');
 	return;
 }
