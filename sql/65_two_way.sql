@@ -128,7 +128,8 @@ AS $$
 		'state', coalesce(c.poll_state, '{}'),
 		'began', to_char(date_trunc('minute', now() AT TIME ZONE 'UTC'), 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
 		-- times are cut to the minute
-		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN c.poll_state ? 'resume' THEN interval '0' ELSE rmsync.query_lag() END)
+		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN (c.poll_state ->> 'skip')::boolean THEN interval '-1 minute'
+				WHEN c.poll_state ? 'resume' THEN interval '0' ELSE rmsync.query_lag() END)
 			AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 		-- look: is it still there; list: there are to-dos in it
 		'marks', coalesce((SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'type', m.item_type, 'look', m.look, 'list', m.list))

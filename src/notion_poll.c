@@ -25,7 +25,7 @@
  * State between jobs:
  *	{"watermark": what was edited before, and some minutes later, is to be read
  *	again; "from", "cursor", "max", "began": of a look that goes on, "resume":
- *	begin at the watermark itself}
+ *	begin at the watermark itself, "skip": or a minute after it}
  *
  * An edit shows in a query up to two minutes late, and then among others of its
  * time.  So a query begins so much before the watermark (rmsync.poll_input),
@@ -66,6 +66,8 @@ typedef struct NotionPoll
 	char *max;	  /* time of the latest edit seen */
 	char *began;  /* when the look began, by our clock */
 	bool cut_off; /* Notion gives no more for this filter */
+	bool resumed; /* the query begins at the watermark itself */
+	bool skip;	  /* the next one begins a minute later */
 
 	/* pages whose children are to be listed */
 	List *pages;	  /* char * */
@@ -120,6 +122,8 @@ rmsync_notion_poll_begin(NotionJob *nj)
 		nj->config.two_way && rmsync_json_get_bool(poll->input, "all", false);
 	state = rmsync_json_get(poll->input, "state", NULL);
 	poll->watermark = rmsync_json_get_string(state, "watermark", NULL);
+	poll->resumed =
+		poll->watermark != NULL && rmsync_json_get_bool(state, "resume", false);
 	poll->cursor = rmsync_json_get_string(state, "cursor", NULL);
 	poll->max = rmsync_json_get_string(state, "max", NULL);
 	poll->from = poll->cursor != NULL
@@ -148,7 +152,10 @@ add_state(NotionPoll *poll, StringInfo buf)
 		rmsync_json_field(buf, "cursor", poll->cursor);
 	}
 	else if (poll->cut_off)
+	{
 		rmsync_json_field_bool(buf, "resume", true);
+		rmsync_json_field_bool(buf, "skip", poll->skip);
+	}
 	if ((poll->cursor != NULL || poll->cut_off) && poll->began != NULL)
 		rmsync_json_field(buf, "began", poll->began);
 	appendStringInfoChar(buf, '}');
@@ -173,7 +180,8 @@ report(NotionJob *nj, bool last)
 	if (poll->query)
 		add_state(poll, &buf);
 	if (last)
-		rmsync_json_field_bool(&buf, "end", poll->ended || !poll->query);
+		rmsync_json_field_bool(&buf, "end",
+							   !poll->query || (poll->ended && !poll->cut_off));
 	if (last && poll->error != NULL)
 		rmsync_json_field(&buf, "error", poll->error);
 	appendStringInfoChar(&buf, '}');
@@ -411,8 +419,8 @@ reply_cursor(NotionJob *nj)
 
 /*
  * The query goes on at the next cursor, or has come to its end.  Where Notion
- * gives no more rows for one filter, the next begins with the last of them; if
- * those are all of one minute there is no way on.
+ * gives no more rows for one filter, the next job begins with the last of them;
+ * if those are all of one minute it passes over the rest of that.
  */
 static void
 query_part_done(NotionJob *nj)
@@ -423,9 +431,9 @@ query_part_done(NotionJob *nj)
 	poll->next_cursor = NULL;
 	if (poll->cursor != NULL)
 		return;
-	if (poll->cut_off && poll->max != NULL && poll->watermark != NULL &&
-		strcmp(poll->max, poll->watermark) == 0)
-		poll->cut_off = false;
+	poll->cut_off = poll->cut_off && poll->max != NULL;
+	poll->skip = poll->cut_off && poll->resumed &&
+				 strcmp(poll->max, poll->watermark) == 0;
 	poll->watermark = poll->max;
 	if (!poll->cut_off && poll->max != NULL && poll->began != NULL &&
 		strcmp(poll->began, poll->max) < 0)

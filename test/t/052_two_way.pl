@@ -224,6 +224,14 @@ is(host(2), 'to-do 1:t to-do 2:f', 'switched off: the host is not written');
 
 # ------------------------------------------------------- a status, many rows
 
+# Rows of the user's own; and away with them, or every look reads them again.
+sub mine
+{
+	my ($n) = @_;
+	my %row = (cmd => 'create_row', data_source => $database{3}{data_source_id}, title => 'mine');
+	return map { { cmd => 'trash', id => $_->{id} } } @{ $t->notion(map { \%row } 1 .. $n) };
+}
+
 add_user_with_todos(3, 16, preset => undef, title => 'Aufgaben', properties => { Aufgabe => { title => {} },
 		Stand => { status => { options => [ map { { name => $_ } } 'Not started', 'In progress', 'Done' ] } } });
 connect_todos(3, two_way => $true);
@@ -234,7 +242,7 @@ $since = $t->arrived;
 # Theirs are the first and the last of a thousand that were edited.
 my @done = map { { cmd => 'set_property', id => $_->{id}, property => 'Stand', value => { status => { name => 'Done' } } } } @rows;
 $t->notion(@done[ 0 .. 7 ]);
-$t->notion(map { { cmd => 'create_row', data_source => $database{3}{data_source_id}, title => "mine $_" } } 1 .. 1200);
+my @mine = mine(1200);
 $t->notion({ cmd => 'advance', seconds => 60 }, @done[ 8 .. 15 ]);
 look(3, 'many are edited');
 is($t->sql("SELECT count(*) FROM todos WHERE user_id = 3 AND completed"), '16', 'many are edited: the host has all that are done');
@@ -242,6 +250,25 @@ no_write(3, $since, 'many are edited');
 my @queries = grep { $_->{path} =~ m{/query$} } $t->arrivals(since => $since, user => 'user3');
 cmp_ok(scalar(@queries), '>=', 13, 'more than one job reads');
 cmp_ok(scalar(@queries), '<=', 15, 'and goes on where the one before ended');
+
+# Notion gives no more than so many rows for one filter: the next one begins
+# where they end.
+$t->notion(@mine, { cmd => 'advance', seconds => 180 }, { cmd => 'set', query_limit => 250 });
+my @undone = map { { %$_, value => { status => { name => 'Not started' } } } } @done;
+$t->notion(@undone[ 0 .. 7 ]);
+@mine = ();
+push(@mine, mine(100)), $t->notion({ cmd => 'advance', seconds => 60 }) foreach 1 .. 8;
+$t->notion(@undone[ 8 .. 15 ]);
+look(3, 'more than Notion gives');
+is($t->sql("SELECT count(*) FROM todos WHERE user_id = 3 AND completed"), '0', 'more than Notion gives: all are read');
+
+# More than that in one minute: what comes after it is read all the same.
+$t->notion(@mine, { cmd => 'advance', seconds => 180 }, @done[ 0 .. 7 ], { cmd => 'advance', seconds => 60 });
+@mine = mine(300);
+$t->notion({ cmd => 'advance', seconds => 60 }, @done[ 8 .. 15 ]);
+look(3, 'more than Notion gives in a minute');
+is($t->sql("SELECT count(*) FROM todos WHERE user_id = 3 AND completed"), '16', 'more than Notion gives in a minute: it is passed');
+$t->notion(@mine, { cmd => 'set', query_limit => 10_000 });
 
 # ----------------------------------------------------------------- webhooks
 
@@ -294,6 +321,9 @@ is($t->sql("SELECT count(*) FROM rmsync.notifications WHERE user_id = 3 AND kind
 
 # -------------------------------------------------- a crash after the reading
 
+my $times = "SELECT count(*) FROM rmsync.sync_log l JOIN todos t ON t.id::text = l.item_id
+	WHERE l.operation = 'read_back' AND t.text = 'to-do 11' AND t.user_id = 3";
+my $before = $t->sql($times);
 $since = $t->arrived;
 $t->notion({ fault => 'slow:1', match => { path => '/query$', user => 'user3' }, times => 1 },
 	{ cmd => 'set_property', id => remote(3, 'to-do 11'), property => 'Stand', value => { status => { name => 'Not started' } } });
@@ -310,8 +340,7 @@ wait_for($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 
 eval { $locker->quit };
 $t->settled('after the crash');
 like(host(3), qr/to-do 11:f/, 'a crash between reading and recording loses nothing');
-is($t->sql("SELECT count(*) FROM rmsync.sync_log l JOIN todos t ON t.id::text = l.item_id
-	WHERE l.operation = 'read_back' AND t.text = 'to-do 11' AND t.user_id = 3"), '2', 'nor is it done twice');
+is($t->sql($times), $before + 1, 'nor is it done twice');
 no_write(3, $since, 'the crash');
 
 # A row that the application is changing is not waited for.
