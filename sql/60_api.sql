@@ -205,7 +205,7 @@ BEGIN
 	RETURN jsonb_build_object('target_name', target_name, 'sync_records_deleted', records, 'queue_items_deleted', queued);
 END
 $$;
-COMMENT ON FUNCTION rmsync_disconnect(bigint, text) IS 'removes a connection with its credentials, queue and ledger; what the service holds stays there';
+COMMENT ON FUNCTION rmsync_disconnect(bigint, text) IS 'removes a connection with its queue, ledger and credentials, but for a grant that another one uses; what the service holds stays there';
 
 CREATE FUNCTION rmsync_trigger(target_name text DEFAULT NULL, item_type text DEFAULT NULL,
 	notebook_uuids text[] DEFAULT NULL, max_items int DEFAULT NULL, user_id bigint DEFAULT NULL,
