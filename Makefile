@@ -12,6 +12,7 @@ OBJS = \
 	src/api_adopt.o \
 	src/api_credentials.o \
 	src/api_fingerprint.o \
+	src/api_grant.o \
 	src/api_markdown.o \
 	src/api_notion.o \
 	src/api_oauth.o \

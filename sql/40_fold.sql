@@ -191,6 +191,7 @@ LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
 	DELETE FROM rmsync.integration_configs WHERE user_id = gone;
+	DELETE FROM rmsync.oauth_grants WHERE user_id = gone;
 	DELETE FROM rmsync.sync_queue WHERE user_id = gone;
 	DELETE FROM rmsync.sync_records WHERE user_id = gone;
 	DELETE FROM rmsync.sync_log WHERE user_id = gone;

@@ -71,7 +71,7 @@ CREATE FUNCTION rmsync.open_limits(lane bigint) RETURNS void
 AS 'MODULE_PATHNAME', 'rmsync_open_limits' LANGUAGE C STRICT;
 COMMENT ON FUNCTION rmsync.open_limits(bigint) IS 'ends a waiting time that the service of a lane asked for, for all lanes that share the limit';
 
-CREATE FUNCTION rmsync.store_connection(user_id bigint, target_name text, token text, item_types int, granularity "char", new_destination boolean, backup boolean, two_way boolean) RETURNS bigint
+CREATE FUNCTION rmsync.store_connection(user_id bigint, target_name text, token text, item_types int, granularity "char", new_destination boolean, backup boolean, two_way boolean, grant_id bigint) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -91,10 +91,11 @@ BEGIN
 		END IF;
 	ELSE
 		INSERT INTO rmsync.integration_configs AS c
-			(user_id, target_name, config_encrypted, item_types, granularity, reconcile_after, two_way, poll_at)
-		VALUES (user_id, target_name, token, item_types, granularity, pg_current_xact_id(), two_way, CASE WHEN two_way THEN now() END)
+			(user_id, target_name, config_encrypted, grant_id, item_types, granularity, reconcile_after, two_way, poll_at)
+		VALUES (user_id, target_name, token, store_connection.grant_id, item_types, granularity, pg_current_xact_id(), two_way, CASE WHEN two_way THEN now() END)
 		ON CONFLICT ON CONSTRAINT unique_user_target DO UPDATE SET
 			config_encrypted = excluded.config_encrypted,
+			grant_id = excluded.grant_id,
 			item_types = excluded.item_types,
 			is_enabled = true,
 			state = 'active', state_reason = NULL, state_since = now(),
@@ -114,7 +115,7 @@ BEGIN
 	RETURN lane;
 END
 $$;
-COMMENT ON FUNCTION rmsync.store_connection(bigint, text, text, int, "char", boolean, boolean, boolean) IS 'writes the row of a lane; called by rmsync_connect()';
+COMMENT ON FUNCTION rmsync.store_connection(bigint, text, text, int, "char", boolean, boolean, boolean, bigint) IS 'writes the row of a lane; called by rmsync_connect()';
 
 CREATE FUNCTION rmsync.integration_json(c rmsync.integration_configs) RETURNS jsonb
 LANGUAGE sql STABLE
@@ -124,6 +125,9 @@ AS $$
 		'is_enabled', c.is_enabled, 'state', c.state, 'state_reason', c.state_reason,
 		'created_at', c.created_at, 'updated_at', c.updated_at, 'last_synced_at', c.last_synced_at,
 		'total_items_synced', c.total_items_synced, 'has_backup', c.backup_config_encrypted IS NOT NULL)
+		|| coalesce((SELECT jsonb_build_object('oauth', jsonb_build_object('workspace_id', g.workspace_id,
+			'granted_at', g.granted_at, 'renewed_at', g.renewed_at, 'ended_at', g.ended_at))
+			FROM rmsync.oauth_grants g WHERE g.id = c.grant_id), '{}')
 		|| CASE WHEN c.service_limits IS NOT NULL THEN jsonb_build_object('service_limits', c.service_limits) ELSE '{}' END
 		|| CASE WHEN c.two_way THEN jsonb_build_object('two_way',
 			jsonb_build_object('last_read_at', c.polled_at, 'error', c.poll_error)) ELSE '{}' END
@@ -201,7 +205,7 @@ BEGIN
 	RETURN jsonb_build_object('target_name', target_name, 'sync_records_deleted', records, 'queue_items_deleted', queued);
 END
 $$;
-COMMENT ON FUNCTION rmsync_disconnect(bigint, text) IS 'removes a connection with its credentials, queue and ledger; what the service holds stays there';
+COMMENT ON FUNCTION rmsync_disconnect(bigint, text) IS 'removes a connection with its queue, ledger and credentials, but for a grant that another one uses; what the service holds stays there';
 
 CREATE FUNCTION rmsync_trigger(target_name text DEFAULT NULL, item_type text DEFAULT NULL,
 	notebook_uuids text[] DEFAULT NULL, max_items int DEFAULT NULL, user_id bigint DEFAULT NULL,

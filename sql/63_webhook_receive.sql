@@ -45,7 +45,7 @@ AS $$
 	SELECT CASE
 		WHEN jsonb_typeof(event -> 'authors') = 'array' AND NOT EXISTS (
 			SELECT FROM jsonb_array_elements(event -> 'authors') a
-			WHERE lower(a ->> 'id') IS DISTINCT FROM lower(coalesce(r.metadata_json ->> 'bot', c.grant_id)))
+			WHERE lower(a ->> 'id') IS DISTINCT FROM lower(coalesce(r.metadata_json ->> 'bot', (SELECT g.external_id FROM rmsync.oauth_grants g WHERE g.id = c.grant_id))))
 			AND event -> 'authors' <> '[]' THEN false
 		WHEN event ->> 'type' = 'page.content_updated' THEN c.two_way AND r.item_type = 'notebook_metadata'
 		WHEN event ->> 'type' <> 'page.properties_updated' THEN true

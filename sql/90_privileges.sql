@@ -29,7 +29,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['integration_configs', 'sync_queue', 'sync_records', 'sync_log', 'notebook_sync_settings', 'notifications',
+	FOREACH t IN ARRAY ARRAY['oauth_grants', 'integration_configs', 'sync_queue', 'sync_records', 'sync_log', 'notebook_sync_settings', 'notifications',
 		'webhook_secrets', 'webhook_events', 'remote_changes', 'notion_objects', 'notion_intents'] LOOP
 		EXECUTE pg_catalog.format('ALTER TABLE rmsync.%I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE pg_catalog.format('CREATE POLICY own_rows ON rmsync.%I USING (user_id = nullif(pg_catalog.current_setting(''rmsync.user_id'', true), '''')::bigint)', t);

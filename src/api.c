@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "api_grant.h"
 #include "compat.h"
 #include "credentials.h"
 #include "engine.h"
@@ -102,40 +103,9 @@ same_destination(Jsonb *a, Jsonb *b)
 	return true;
 }
 
-/* The token a configuration names, by whatever name. */
-static char *
-token_of(Jsonb *config)
-{
-	static const char *const keys[] = { "api_token", "access_token",
-										"notion_token" };
-
-	for (int i = 0; i < lengthof(keys); i++)
-	{
-		char *token = rmsync_json_get_string(config, keys[i], NULL);
-
-		if (token != NULL)
-			return token;
-	}
-	return NULL;
-}
-
+/* Is this another destination than the stored connection's? */
 static bool
-same_token(Jsonb *a, Jsonb *b)
-{
-	char *x = token_of(a);
-	char *y = token_of(b);
-
-	return x == NULL || y == NULL ? x == y : strcmp(x, y) == 0;
-}
-
-/*
- * Is this another destination than the stored connection's, and has it another
- * token than that was made with?  An application goes on naming the token that
- * OAuth gave it, which may have been renewed since.
- */
-static bool
-destination_changes(int64 user_id, const char *target_name, Jsonb *config,
-					bool *new_token)
+destination_changes(int64 user_id, const char *target_name, Jsonb *config)
 {
 	char *token =
 		rmsync_store_lane_token(CurrentMemoryContext, user_id, target_name);
@@ -143,7 +113,6 @@ destination_changes(int64 user_id, const char *target_name, Jsonb *config,
 	Jsonb *old;
 	bool same;
 
-	*new_token = true;
 	if (token == NULL)
 		return false;
 	plain = rmsync_decrypt(user_id, token);
@@ -152,62 +121,68 @@ destination_changes(int64 user_id, const char *target_name, Jsonb *config,
 	old = rmsync_json_parse(plain, strlen(plain));
 	explicit_bzero(plain, strlen(plain));
 	same = old != NULL && same_destination(old, config);
-	*new_token = old == NULL || !same_token(old, config);
 	return !same;
 }
 
 /*
- * The connection names a token that OAuth gave the user's connection to another
- * target of the service: it has the same grant, whose tokens are renewed for
- * all.
+ * Stores a connection; returns it as JSON text.  A configuration that names the
+ * token of a grant, or none, uses the grant and is stored without a token.
  */
-static void
-share_grant(int64 user_id, const RmsyncTarget *target, Jsonb *config)
+static char *
+store_connection(int64 user_id, const RmsyncTarget *target, Jsonb *config,
+				 bool backup)
 {
-	char *token = token_of(config);
+	int64 grant_id = 0;
+	char *hint = NULL;
+	char *problem;
+	char *plain;
+	char *token;
+	bool elsewhere;
 
-	if (target->oauth == NULL || token == NULL)
-		return;
-	for (int i = 0; rmsync_targets[i] != NULL; i++)
-	{
-		const RmsyncTarget *other = rmsync_targets[i];
-		char *stored;
-		char *access;
-		bool same;
+	if (!backup && target->oauth != NULL)
+		grant_id = rmsync_grant_of(rmsync_store_effective_user(user_id), target,
+								   config, NULL);
+	plain = rmsync_json_text(grant_id != 0 ? rmsync_grant_strip(config) : config);
+	if (grant_id != 0)
+		config = rmsync_grant_shown(config);
+	problem = target->check_config(config, &hint);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid configuration for target \"%s\"", target->name),
+				 errdetail("%s", problem), hint ? errhint("%s", hint) : 0,
+				 errhidestmt(true)));
+	token = rmsync_encrypt(user_id, plain);
+	explicit_bzero(plain, strlen(plain));
 
-		if (other == target || other->oauth != target->oauth)
-			continue;
-		stored = rmsync_store_oauth_access(CurrentMemoryContext, user_id,
-										   other->name);
-		access = stored ? rmsync_decrypt(user_id, stored) : NULL;
-		if (access == NULL)
-			continue;
-		same = strcmp(access, token) == 0;
-		explicit_bzero(access, strlen(access));
-		if (same)
-		{
-			rmsync_store_oauth_share(user_id, target->name, other->name);
-			return;
-		}
-	}
+	elsewhere = destination_changes(user_id, target->name, config);
+	if (backup && elsewhere)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("backup configuration for target \"%s\" names another destination",
+						target->name),
+				 errdetail(
+					 "It is used with what the connection's own destination holds."),
+				 errhidestmt(true)));
+	return rmsync_store_connect(user_id, target->name, token,
+								target->wanted_types
+									? target->wanted_types(config)
+									: target->item_types,
+								target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
+								elsewhere, backup,
+								target->two_way != NULL && target->two_way(config),
+								grant_id);
 }
 
 Datum
 rmsync_connect_sql(PG_FUNCTION_ARGS)
 {
-	int64 user_id;
-	char *name;
-	Jsonb *config;
-	bool backup;
+	ErrorContextCallback hide = { error_context_stack, rmsync_hide_statement,
+								  NULL };
 	const RmsyncTarget *target;
-	char *hint = NULL;
-	char *problem;
-	char *plain;
-	char *token;
+	int64 user_id;
+	Jsonb *config;
 	char *result;
-	int types;
-	bool elsewhere;
-	bool new_token;
 	MemoryContext cxt = CurrentMemoryContext;
 
 	pgstat_report_activity(STATE_RUNNING, "rmsync_connect(...)");
@@ -222,46 +197,15 @@ rmsync_connect_sql(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("rmsync requires a database with encoding UTF8"),
 						errhidestmt(true)));
+	error_context_stack = &hide;
 	user_id = PG_GETARG_INT64(0);
-	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	backup = PG_GETARG_BOOL(3);
-	target = need_target(name);
+	target = need_target(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	config = plain_config(user_id, PG_GETARG_JSONB_P(2));
-	problem = target->check_config(config, &hint);
-	if (problem != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid configuration for target \"%s\"", name),
-						errdetail("%s", problem),
-						hint ? errhint("%s", hint) : 0, errhidestmt(true)));
-	types = target->wanted_types ? target->wanted_types(config)
-								 : target->item_types;
-
-	plain = rmsync_json_text(config);
-	token = rmsync_encrypt(user_id, plain);
-	explicit_bzero(plain, strlen(plain));
-
 	SPI_connect();
-	elsewhere = destination_changes(user_id, name, config, &new_token);
-	if (backup && elsewhere)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("backup configuration for target \"%s\" names another destination",
-						name),
-				 errdetail(
-					 "It is used with what the connection's own destination holds."),
-				 errhidestmt(true)));
-	result =
-		rmsync_store_connect(user_id, name, token, types,
-							 target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
-							 elsewhere, backup,
-							 target->two_way != NULL && target->two_way(config));
-	if (new_token && !backup)
-	{
-		rmsync_store_oauth_forget(user_id, name);
-		share_grant(user_id, target, config);
-	}
+	result = store_connection(user_id, target, config, PG_GETARG_BOOL(3));
 	result = MemoryContextStrdup(cxt, result);
 	SPI_finish();
+	error_context_stack = hide.previous;
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(result)));
 }
 

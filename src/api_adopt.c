@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "api_grant.h"
 #include "credentials.h"
 #include "json.h"
 #include "store.h"
@@ -146,19 +147,41 @@ leads_there(int64 user_id, const char *token, Jsonb *config)
 	return ours != NULL;
 }
 
+/*
+ * The host may have kept what renews its token; then it is a grant.  The same
+ * one may be ours already, with tokens that are newer than the host's copy.
+ */
 static void
-make_connection(int64 user_id, const RmsyncTarget *target, Jsonb *config)
+make_connection(int64 user_id, const RmsyncTarget *target, Jsonb *host,
+				Jsonb *config)
 {
-	char *plain = rmsync_json_text(config);
-	char *token = rmsync_encrypt(user_id, plain);
+	RmsyncOauthTokens tokens = { 0 };
+	int64 grant_id = 0;
+	char *plain;
+	char *token;
 
+	if (target->oauth != NULL)
+	{
+		if (target->oauth->read(host, &tokens) != NULL)
+		{
+			rmsync_oauth_wipe(&tokens);
+			memset(&tokens, 0, sizeof(tokens));
+		}
+		grant_id = rmsync_grant_of(user_id, target, config,
+								   tokens.refresh_token ? tokens.grant_id : NULL);
+	}
+	plain = rmsync_json_text(grant_id != 0 ? rmsync_grant_strip(config) : config);
+	token = rmsync_encrypt(user_id, plain);
 	explicit_bzero(plain, strlen(plain));
 	(void) rmsync_store_connect(user_id, target->name, token,
 								target->wanted_types
 									? target->wanted_types(config)
 									: target->item_types,
 								target->granularity == RMSYNC_PER_ITEM ? 'i' : 'n',
-								false, false, false);
+								false, false, false, grant_id);
+	if (grant_id == 0 && tokens.refresh_token != NULL)
+		(void) rmsync_grant_store(user_id, target, &tokens);
+	rmsync_oauth_wipe(&tokens);
 }
 
 /*
@@ -191,7 +214,7 @@ adopt_connection(int64 user_id, const RmsyncTarget *target, const char *stored,
 	}
 	if (!make)
 		return "new";
-	make_connection(user_id, target, config);
+	make_connection(user_id, target, host, config);
 	return "created";
 }
 

@@ -17,6 +17,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "api_grant.h"
 #include "api_probe.h"
 #include "credentials.h"
 #include "guc.h"
@@ -335,12 +336,13 @@ config_with(RmsyncAsk *ask, CreateCall *call, Jsonb *old, bool own)
 }
 
 /*
- * Stores a configuration with the new database; "token" is the stored one.
+ * Stores a configuration with the new database; "token" is the stored one, which
+ * has no token of its own if it is that of a grant.
  * Returns what is wrong with it, or NULL.  Inside a transaction.
  */
 static const char *
-store_config(RmsyncAsk *ask, CreateCall *call, const char *token, bool own,
-			 bool backup)
+store_config(RmsyncAsk *ask, CreateCall *call, const char *token,
+			 int64 grant_id, bool own, bool backup)
 {
 	int64 user_id = ask->lane->info.user_id;
 	char *plain = rmsync_decrypt(user_id, token);
@@ -357,6 +359,8 @@ store_config(RmsyncAsk *ask, CreateCall *call, const char *token, bool own,
 	text = config_with(ask, call, config, own);
 	explicit_bzero(config, VARSIZE(config));
 	config = rmsync_json_parse(text, strlen(text));
+	if (grant_id != 0)
+		config = rmsync_grant_shown(config);
 	problem = call->target->check_config(config, NULL);
 	if (problem == NULL)
 		(void) rmsync_store_connect(user_id, call->target->name,
@@ -369,7 +373,8 @@ store_config(RmsyncAsk *ask, CreateCall *call, const char *token, bool own,
 										: 'n',
 									!backup, backup,
 									call->target->two_way != NULL &&
-										call->target->two_way(config));
+										call->target->two_way(config),
+									grant_id);
 	explicit_bzero(text, strlen(text));
 	explicit_bzero(config, VARSIZE(config));
 	return problem;
@@ -383,16 +388,18 @@ static const char *
 connect_database(RmsyncAsk *ask, CreateCall *call)
 {
 	RmsyncLaneRow row;
+	RmsyncConnection *locked;
 	const char *problem;
 	bool own = strcmp(ask->lane->info.target_name, call->target->name) == 0;
 
+	/* its grant must still be there when we refer to it */
+	(void) rmsync_store_connections(CurrentMemoryContext,
+									ask->lane->info.user_id, &locked);
 	if (!rmsync_store_lane(CurrentMemoryContext, ask->lane->lane_id, &row))
 		return "The connection is gone.";
-	problem = store_config(ask, call, row.config, own, false);
+	problem = store_config(ask, call, row.config, row.grant_id, own, false);
 	if (problem == NULL && own && row.backup != NULL)
-		problem = store_config(ask, call, row.backup, own, true);
-	if (problem == NULL && !own)
-		rmsync_store_share_grant(row.lane_id, call->target->name);
+		problem = store_config(ask, call, row.backup, 0, own, true);
 	return problem;
 }
 

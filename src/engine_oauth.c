@@ -10,15 +10,18 @@
  *	WANTED	 the lock on the grant is taken, the tokens are read again: whoever
  *			 had the lock before may have renewed them
  *	SENT	 the request is with the transport, no transaction is open
- *	ANSWERED both new tokens are stored, for all lanes of the grant, in one
+ *	ANSWERED both new tokens are stored, in the one row of the grant, in a
  *			 durable commit of their own before anything else is done
  *
  * The service ends the old pair of tokens when it answers, so an answer that
  * is lost may have cost the grant.  Nobody can know but by asking again, which
  * is not done blindly: the lane backs off, its next job shows whether the
  * access token is still refused, and the refresh begins anew with what is then
- * stored.  If the old refresh token is dead, the lane stops and its user is
- * told, once for the grant.
+ * stored.  If the old refresh token is dead, all lanes of the grant stop and
+ * the user is told, once for the grant.
+ *
+ * Lanes of the grant that others serve learn of the new tokens when they read
+ * their own rows: before they load, or when the old one is refused.
  *
  * From the moment a request is handed to the transport until its answer is
  * stored, rmsync_tokens_under_way is set, and the process must not end of its
@@ -78,8 +81,8 @@ typedef struct EngineRefresh
 	bool locked;
 	bool renewed;
 	int64 retry_us; /* nothing to do before; 0 = now */
-	char *grant_id;
-	char *refresh_token; /* plain, wiped at the end */
+	int64 grant_id;
+	int64 generation; /* of the tokens that the request is made with */
 	RmsyncHttpRequest request;
 	RmsyncHttpResponse response;
 } EngineRefresh;
@@ -97,8 +100,6 @@ configured(void)
 static void
 release(EngineRefresh *refresh)
 {
-	if (refresh->refresh_token != NULL)
-		explicit_bzero(refresh->refresh_token, strlen(refresh->refresh_token));
 	if (refresh->request.body != NULL)
 		explicit_bzero(unconstify(char *, refresh->request.body),
 					   refresh->request.body_len);
@@ -106,7 +107,7 @@ release(EngineRefresh *refresh)
 		explicit_bzero(unconstify(char *, refresh->response.body),
 					   refresh->response.body_len);
 	if (refresh->locked)
-		rmsync_store_oauth_unlock(refresh->lane->info.user_id, refresh->grant_id);
+		rmsync_store_oauth_unlock(refresh->grant_id);
 	refresh->lane->refresh = NULL;
 	dlist_delete(&refresh->node);
 	MemoryContextDelete(refresh->cxt);
@@ -140,7 +141,7 @@ rmsync_engine_refresh(RmsyncEngine *engine, RmsyncLane *lane)
 		return true;
 	if (lane->lease->target->oauth == NULL || !lane->has_refresh ||
 		!rmsync_store_lane(engine->turn_cxt, lane->lane_id, &row) ||
-		row.refresh == NULL || row.grant_id == NULL)
+		row.refresh == NULL)
 		return false;
 	if (strcmp(row.credentials, lane->credentials) != 0)
 	{
@@ -156,7 +157,7 @@ rmsync_engine_refresh(RmsyncEngine *engine, RmsyncLane *lane)
 	refresh = MemoryContextAllocZero(cxt, sizeof(EngineRefresh));
 	refresh->cxt = cxt;
 	refresh->lane = lane;
-	refresh->grant_id = MemoryContextStrdup(cxt, row.grant_id);
+	refresh->grant_id = row.grant_id;
 	lane->refresh = refresh;
 	lane->swapped = true;
 	lane->usable = false;
@@ -194,8 +195,7 @@ renewed_by_us(RmsyncEngine *engine, const EngineRefresh *refresh)
 		EngineRefresh *other = dlist_container(EngineRefresh, node, iter.cur);
 
 		if (other != refresh && other->locked &&
-			other->lane->info.user_id == refresh->lane->info.user_id &&
-			strcmp(other->grant_id, refresh->grant_id) == 0)
+			other->grant_id == refresh->grant_id)
 			return true;
 	}
 	return false;
@@ -237,7 +237,7 @@ plan_request(RmsyncEngine *engine, EngineRefresh *refresh,
 		client.id = rmsync_notion_oauth_client_id;
 		client.secret = secret;
 		old = MemoryContextSwitchTo(refresh->cxt);
-		refresh->refresh_token = pstrdup(token);
+		refresh->generation = row->grant_generation;
 		lane->lease->target->oauth->refresh(&client, token, &refresh->request);
 		refresh->request.timeout_ms = Min(rmsync_http_timeout, MAX_TIMEOUT_MS);
 		MemoryContextSwitchTo(old);
@@ -256,7 +256,7 @@ handle_wanted(RmsyncEngine *engine, EngineRefresh *refresh, int64 now_us)
 	if (!refresh->locked)
 	{
 		if (renewed_by_us(engine, refresh) ||
-			!rmsync_store_oauth_lock(lane->info.user_id, refresh->grant_id))
+			!rmsync_store_oauth_lock(refresh->grant_id))
 		{
 			refresh->retry_us = now_us + LOCK_RETRY_US;
 			return;
@@ -274,65 +274,38 @@ handle_wanted(RmsyncEngine *engine, EngineRefresh *refresh, int64 now_us)
 }
 
 /*
- * The lanes that still have the refresh token we used.  A user may have
- * granted access again meanwhile: newer tokens must not be overwritten.
+ * A user may have granted access again meanwhile: newer tokens must not be
+ * overwritten.
  */
 static void
-same_token(RmsyncEngine *engine, EngineRefresh *refresh, RmsyncLaneList *lanes)
-{
-	int64 user_id = refresh->lane->info.user_id;
-	RmsyncGrantLane *found;
-	int n = rmsync_store_oauth_lanes(engine->turn_cxt, user_id,
-									 refresh->grant_id, &found);
-
-	lanes->ids = palloc(sizeof(int64) * Max(n, 1));
-	lanes->n = 0;
-	for (int i = 0; i < n; i++)
-	{
-		char *token = rmsync_decrypt(user_id, found[i].refresh);
-
-		if (token == NULL)
-			continue;
-		if (strcmp(token, refresh->refresh_token) == 0)
-			lanes->ids[lanes->n++] = found[i].lane_id;
-		explicit_bzero(token, strlen(token));
-	}
-}
-
-static void
-store_tokens(RmsyncEngine *engine, EngineRefresh *refresh,
-			 const RmsyncOauthTokens *tokens)
+store_tokens(EngineRefresh *refresh, const RmsyncOauthTokens *tokens)
 {
 	RmsyncLane *lane = refresh->lane;
-	RmsyncLaneList lanes;
 	int64 user_id = lane->info.user_id;
+	char *next = NULL;
 
-	same_token(engine, refresh, &lanes);
-	if (lanes.n > 0)
-		rmsync_store_oauth_renew(&lanes,
+	if (tokens->refresh_token != NULL)
+		next = rmsync_encrypt(user_id, tokens->refresh_token);
+	refresh->renewed =
+		rmsync_store_oauth_renew(refresh->grant_id, refresh->generation,
 								 rmsync_encrypt(user_id, tokens->access_token),
-								 tokens->refresh_token
-									 ? rmsync_encrypt(user_id,
-													  tokens->refresh_token)
-									 : NULL);
-	rmsync_store_log(&lane->info, NULL, "lane", NULL, "token_renewed",
-					 "the access token was renewed", 1, 0);
-	refresh->renewed = true;
+								 next);
+	if (refresh->renewed)
+		rmsync_store_log(&lane->info, NULL, "lane", NULL, "token_renewed",
+						 "the access token was renewed", 1, 0);
 	refresh->next = REFRESH_FINISH;
 }
 
 /* The user must grant access again, and is told so once. */
 static void
-end_grant(RmsyncEngine *engine, EngineRefresh *refresh)
+end_grant(EngineRefresh *refresh)
 {
 	static const char reason[] =
 		"The service no longer accepts the authorization; it must be granted again.";
-	RmsyncLane *lane = refresh->lane;
-	RmsyncLaneList lanes;
 
-	same_token(engine, refresh, &lanes);
-	rmsync_engine_refused(lane, reason, 1);
-	rmsync_store_oauth_ended(&lanes, reason);
+	rmsync_store_oauth_lanes(refresh->grant_id);
+	rmsync_engine_refused(refresh->lane, reason, 1);
+	rmsync_store_oauth_ended(refresh->grant_id, refresh->generation, reason);
 	refresh->next = REFRESH_FINISH;
 }
 
@@ -353,10 +326,10 @@ handle_answer(RmsyncEngine *engine, EngineRefresh *refresh, int64 now_us)
 	switch (verdict)
 	{
 		case RMSYNC_OAUTH_RENEWED:
-			store_tokens(engine, refresh, &tokens);
+			store_tokens(refresh, &tokens);
 			break;
 		case RMSYNC_OAUTH_DEAD:
-			end_grant(engine, refresh);
+			end_grant(refresh);
 			break;
 		case RMSYNC_OAUTH_CLIENT:
 			ereport(LOG,

@@ -155,9 +155,13 @@ set_limit_keys(RmsyncLane *lane, const RmsyncLaneRow *row)
 			rmsync_limit_key("lane",
 							 psprintf("%u/" INT64_FORMAT "/%s", MyDatabaseId,
 									  lane->lane_id, row->credentials));
-	else if (row->access != NULL && row->grant_id != NULL)
-		lane->limit_key = rmsync_limit_key(psprintf("%s grant", target->service),
-										   row->grant_id);
+	else if (row->grant_id != 0)
+		lane->limit_key =
+			rmsync_limit_key(psprintf("%s grant", target->service),
+							 row->grant_name
+								 ? row->grant_name
+								 : psprintf("%u/" INT64_FORMAT, MyDatabaseId,
+											row->grant_id));
 	else
 		lane->limit_key = rmsync_limit_key(target->service, credential);
 	wipe_text(credential);
@@ -289,7 +293,7 @@ rmsync_lane_refresh(RmsyncLane *lane, int64 now_us)
 		lane->stale = row.stale;
 	}
 	lane->has_backup = row.backup != NULL;
-	lane->has_refresh = row.refresh != NULL && row.grant_id != NULL;
+	lane->has_refresh = row.refresh != NULL;
 	lane->synced = row.synced;
 	read_limits(lane, &row.limits, now_us);
 	if (!lane->loaded)

@@ -267,10 +267,12 @@ typedef struct RmsyncLaneRow
 	RmsyncLaneState state;
 	char	   *config;			/* Fernet token */
 	char	   *backup;			/* Fernet token or NULL */
-	char	   *access;			/* likewise: token that OAuth gave */
-	char	   *refresh;		/* likewise: what renews it */
-	char	   *grant_id;		/* NULL = not from OAuth */
-	char	   *workspace_id;	/* NULL = not known */
+	int64		grant_id;		/* the rest is of this; 0 = not from OAuth */
+	int64		grant_generation;	/* of its tokens */
+	char	   *grant_name;		/* the service's, NULL = not known */
+	char	   *workspace_id;	/* likewise */
+	char	   *access;			/* Fernet token */
+	char	   *refresh;		/* likewise: what renews it; NULL = nothing */
 	char	   *credentials;	/* equal as long as config and access are */
 	char	   *remote;			/* JSON text or NULL */
 	bool		stale;			/* they are to be learned again */
@@ -315,11 +317,14 @@ extern void rmsync_store_lane_synced(int64 lane_id, int items, int jobs);
 extern char *rmsync_store_lane_token(MemoryContext cxt, int64 user_id,
 									 const char *target_name);
 
-/* Writes a connection; returns it as JSON text without secrets. */
+/*
+ * Writes a connection; returns it as JSON text without secrets.  grant_id 0 =
+ * it has a credential of its own.
+ */
 extern char *rmsync_store_connect(int64 user_id, const char *target_name,
 								  const char *token, int item_types,
 								  char granularity, bool new_destination,
-								  bool backup, bool two_way);
+								  bool backup, bool two_way, int64 grant_id);
 
 /*
  * Puts the backup credential in the place of the active one, if that is still
@@ -345,45 +350,66 @@ extern void rmsync_store_unlease(const char *target_name);
 
 /* ---- store_oauth.c ---- */
 
+/* What OAuth gave; tokens are Fernet tokens. */
+typedef struct RmsyncGrant
+{
+	const char *service;
+	const char *external_id;	/* NULL = the service does not say */
+	const char *workspace_id;	/* likewise */
+	const char *access;
+	const char *refresh;		/* NULL = none */
+	const char **named;			/* digests of tokens that may name it */
+	int			nnamed;
+	const char **joining;		/* targets whose connections are to use it */
+	const char **configs;		/* their new configurations; NULL = the old */
+	int			njoining;
+} RmsyncGrant;
+
 /*
- * Stores the tokens of a grant for a connection, and for the user's others
- * that have the same grant; and for those of "same_token", names of targets,
- * that have none.  Returns the connection as JSON text.
+ * Writes the row of a grant, for a connection that is one of those joining and
+ * for all that use the grant already.  Needs the locks that
+ * rmsync_store_connections() takes.  Returns the connection as JSON text.
  */
 extern char *rmsync_store_oauth_grant(int64 user_id, const char *target_name,
-									  const char *access, const char *refresh,
-									  const char *grant_id,
-									  const char *workspace_id,
-									  const char **same_token, int nsame);
+									  const RmsyncGrant *grant);
 
-/* The connection has a credential of another kind now. */
-extern void rmsync_store_oauth_forget(int64 user_id, const char *target_name);
-
-/* The Fernet token of a connection's grant; NULL = it has none. */
-extern char *rmsync_store_oauth_access(MemoryContext cxt, int64 user_id,
-									   const char *target_name);
-
-/* The connection gets the grant of the user's connection "from". */
-extern void rmsync_store_oauth_share(int64 user_id, const char *target_name,
-									 const char *from);
-
-typedef struct RmsyncGrantLane
+typedef struct RmsyncConnection
 {
-	int64		lane_id;
-	char	   *refresh;		/* Fernet token */
-} RmsyncGrantLane;
+	char	   *target_name;
+	char	   *config;			/* Fernet token */
+	int64		grant_id;		/* 0 = none */
+} RmsyncConnection;
 
-/* The lanes of a grant, locked until the transaction ends. */
-extern int	rmsync_store_oauth_lanes(MemoryContext cxt, int64 user_id,
-									 const char *grant_id,
-									 RmsyncGrantLane **lanes);
+/* A user's connections, locked until the transaction ends. */
+extern int	rmsync_store_connections(MemoryContext cxt, int64 user_id,
+									 RmsyncConnection **connections);
 
-/* New tokens for lanes; "refresh" NULL = the old one stays. */
-extern void rmsync_store_oauth_renew(const RmsyncLaneList *lanes,
+/*
+ * The user's grant at a service that this token names (its digest, see
+ * api_grant.c) or that the service calls so, if it has not ended.  Without a
+ * token that of the connection, or else the user's only one.  0 = none.  It
+ * stays until the transaction ends.
+ */
+extern int64 rmsync_store_oauth_choose(int64 user_id, const char *service,
+									   const char *target_name,
+									   const char *digest,
+									   const char *external_id);
+
+/*
+ * New tokens for a grant, unless it has got others since those were read:
+ * false then.  "refresh" NULL = the old one stays.
+ */
+extern bool rmsync_store_oauth_renew(int64 grant_id, int64 generation,
 									 const char *access, const char *refresh);
 
-/* Stops lanes whose grant has ended, if nothing else can be tried. */
-extern void rmsync_store_oauth_ended(const RmsyncLaneList *lanes,
+/* Locks the lanes of a grant until the transaction ends. */
+extern void rmsync_store_oauth_lanes(int64 grant_id);
+
+/*
+ * The service says that a grant has ended, whose tokens are still those: stops
+ * its lanes, if nothing else can be tried.  They must be locked.
+ */
+extern void rmsync_store_oauth_ended(int64 grant_id, int64 generation,
 									 const char *reason);
 
 /* The user a call is about (0 = all), or an error. */
@@ -397,8 +423,8 @@ extern void rmsync_store_webhook_secret(int64 user_id, const char *target_name,
 extern void rmsync_store_trim_webhooks(void);
 
 /* Session-level lock on a grant: one process at a time renews its tokens. */
-extern bool rmsync_store_oauth_lock(int64 user_id, const char *grant_id);
-extern void rmsync_store_oauth_unlock(int64 user_id, const char *grant_id);
+extern bool rmsync_store_oauth_lock(int64 grant_id);
+extern void rmsync_store_oauth_unlock(int64 grant_id);
 
 /* ---- store_probe.c ---- */
 
@@ -447,8 +473,5 @@ extern char *rmsync_store_sync_begin(MemoryContext cxt,
 									 const NullableDatum *args);
 extern bool rmsync_store_sync_waits(const char *job);
 extern char *rmsync_store_sync_result(MemoryContext cxt, const char *job);
-
-/* The user's lane of another target uses this one's OAuth tokens, if any. */
-extern void rmsync_store_share_grant(int64 lane_id, const char *target_name);
 
 #endif							/* RMSYNC_STORE_H */

@@ -34,28 +34,36 @@
 	"greatest(0, (extract(epoch FROM " LIMITS_TIME( \
 		name) " - pg_catalog.now()) * 1000)::bigint)"
 
+/* What a lane sends with, as text; of integration_configs c, oauth_grants g. */
 #define CREDENTIALS \
-	"pg_catalog.concat_ws(' ', config_encrypted, access_token_encrypted)"
+	"pg_catalog.concat_ws(' ', c.config_encrypted, g.access_token_encrypted)"
+#define LANE_AND_GRANT \
+	" FROM rmsync.integration_configs c" \
+	" LEFT JOIN rmsync.oauth_grants g ON g.id = c.grant_id"
+#define SAME_CREDENTIALS(arg) \
+	" " arg " = (SELECT " CREDENTIALS \
+	" FROM (SELECT) x LEFT JOIN rmsync.oauth_grants g ON g.id = c.grant_id)"
 
 bool
 rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 {
 	static RmsyncPlan plan = {
-		"SELECT user_id, target_name, is_enabled, state, config_encrypted,"
+		"SELECT c.user_id, target_name, is_enabled, state, config_encrypted,"
 		" backup_config_encrypted, remote::text, config_epoch, fail_streak,"
 		" CASE WHEN blocked_until > pg_catalog.now()"
 		" THEN (extract(epoch FROM blocked_until - pg_catalog.now()) * 1000)::bigint"
-		" ELSE 0 END, total_items_synced, access_token_encrypted,"
-		" refresh_token_encrypted, grant_id, " CREDENTIALS ","
-		" coalesce(remote ->> 'stale' = 'true', false), workspace_id,"
+		" ELSE 0 END, total_items_synced, coalesce(g.id, 0),"
+		" coalesce(g.generation, 0), g.external_id, g.workspace_id,"
+		" g.access_token_encrypted, g.refresh_token_encrypted, " CREDENTIALS ","
+		" coalesce(remote ->> 'stale' = 'true', false),"
 		" (service_limits ->> 'requests_per_minute')::int, " LIMITS_AGE(
 			"found_at") ","
 						" (service_limits ->> 'reduced_to')::int, " LIMITS_AGE(
 							"reduced_at") ","
 										  " " LIMITS_LEFT("closed_until") ", " LIMITS_LEFT(
 											  "workspace_closed_until") ","
-																		" (extract(epoch FROM pg_catalog.now() - created_at) * 1000)::bigint"
-																		" FROM rmsync.integration_configs WHERE id = $1",
+																		" (extract(epoch FROM pg_catalog.now() - created_at) * 1000)::bigint" LANE_AND_GRANT
+																		" WHERE c.id = $1",
 		1,
 		{ INT8OID }
 	};
@@ -78,28 +86,29 @@ rmsync_store_lane(MemoryContext cxt, int64 lane_id, RmsyncLaneRow *row)
 	row->fail_streak = rmsync_spi_int(0, 9, 0);
 	row->blocked_ms = rmsync_spi_int64(0, 10, 0);
 	row->synced = rmsync_spi_int64(0, 11, 0);
-	row->access = rmsync_spi_text(cxt, 0, 12);
-	row->refresh = rmsync_spi_text(cxt, 0, 13);
-	row->grant_id = rmsync_spi_text(cxt, 0, 14);
-	row->credentials = rmsync_spi_text(cxt, 0, 15);
-	row->stale = rmsync_spi_bool(0, 16);
-	row->workspace_id = rmsync_spi_text(cxt, 0, 17);
-	row->limits.limit = rmsync_spi_int(0, 18, 0);
-	row->limits.limit_age_ms = rmsync_spi_int64(0, 19, 0);
-	row->limits.reduced = rmsync_spi_int(0, 20, 0);
-	row->limits.reduced_age_ms = rmsync_spi_int64(0, 21, 0);
-	row->limits.closed_ms = rmsync_spi_int64(0, 22, 0);
-	row->limits.workspace_closed_ms = rmsync_spi_int64(0, 23, 0);
-	row->limits.made_age_ms = rmsync_spi_int64(0, 24, 0);
+	row->grant_id = rmsync_spi_int64(0, 12, 0);
+	row->grant_generation = rmsync_spi_int64(0, 13, 0);
+	row->grant_name = rmsync_spi_text(cxt, 0, 14);
+	row->workspace_id = rmsync_spi_text(cxt, 0, 15);
+	row->access = rmsync_spi_text(cxt, 0, 16);
+	row->refresh = rmsync_spi_text(cxt, 0, 17);
+	row->credentials = rmsync_spi_text(cxt, 0, 18);
+	row->stale = rmsync_spi_bool(0, 19);
+	row->limits.limit = rmsync_spi_int(0, 20, 0);
+	row->limits.limit_age_ms = rmsync_spi_int64(0, 21, 0);
+	row->limits.reduced = rmsync_spi_int(0, 22, 0);
+	row->limits.reduced_age_ms = rmsync_spi_int64(0, 23, 0);
+	row->limits.closed_ms = rmsync_spi_int64(0, 24, 0);
+	row->limits.workspace_closed_ms = rmsync_spi_int64(0, 25, 0);
+	row->limits.made_age_ms = rmsync_spi_int64(0, 26, 0);
 	return true;
 }
 
 int
 rmsync_store_unopened(MemoryContext cxt, const char *reason, RmsyncLaneRow **rows)
 {
-	static RmsyncPlan plan = { "SELECT id, user_id, config_encrypted,"
-							   " access_token_encrypted, " CREDENTIALS
-							   " FROM rmsync.integration_configs"
+	static RmsyncPlan plan = { "SELECT c.id, c.user_id, config_encrypted,"
+							   " access_token_encrypted, " CREDENTIALS LANE_AND_GRANT
 							   " WHERE state = 'auth' AND state_reason = $1"
 							   " ORDER BY pg_catalog.random() LIMIT 1000",
 							   1,
@@ -147,21 +156,43 @@ rmsync_store_unblocked(MemoryContext cxt, RmsyncLaneList *lanes)
 		lanes->ids[i] = rmsync_spi_int64(i, 1, 0);
 }
 
+/*
+ * What a lane sends with must not change between a look at it and a write: its
+ * row is locked, and that of its grant.  The next statement sees what others
+ * have written meanwhile.
+ */
+static void
+lock_credentials(int64 lane_id)
+{
+	static RmsyncPlan plan = { "WITH c AS (SELECT grant_id"
+							   " FROM rmsync.integration_configs WHERE id = $1"
+							   " FOR NO KEY UPDATE)"
+							   " SELECT FROM rmsync.oauth_grants"
+							   " WHERE id = (SELECT grant_id FROM c) FOR SHARE",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
+
+	values[0] = Int64GetDatum(lane_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+}
+
 bool
 rmsync_store_lane_state(int64 lane_id, RmsyncLaneState state, const char *code,
 						const char *reason, const char *credentials)
 {
 	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs SET state = $2, state_reason = $3,"
+		"UPDATE rmsync.integration_configs c SET state = $2, state_reason = $3,"
 		" state_code = $5, state_since = pg_catalog.now(),"
 		" updated_at = pg_catalog.now()"
-		" WHERE id = $1 AND state <> $2 AND " CREDENTIALS " = $4",
+		" WHERE id = $1 AND state <> $2 AND" SAME_CREDENTIALS("$4"),
 		5,
 		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID }
 	};
 	Datum values[5];
 	char nulls[6] = "     ";
 
+	lock_credentials(lane_id);
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(rmsync_lane_state_name(state));
 	if (reason != NULL)
@@ -296,20 +327,21 @@ rmsync_store_lane_token(MemoryContext cxt, int64 user_id, const char *target_nam
 char *
 rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 					 int item_types, char granularity, bool new_destination,
-					 bool backup, bool two_way)
+					 bool backup, bool two_way, int64 grant_id)
 {
 	static RmsyncPlan plan = {
 		"SELECT rmsync.store_connection(rmsync.effective_user($1), $2, $3,"
-		" $4, $5, $6, $7, $8)",
-		8,
-		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID, BOOLOID }
+		" $4, $5, $6, $7, $8, nullif($9, 0))",
+		9,
+		{ INT8OID, TEXTOID, TEXTOID, INT4OID, CHAROID, BOOLOID, BOOLOID,
+		  BOOLOID, INT8OID }
 	};
 	static RmsyncPlan show = { "SELECT rmsync.integration_json(c)::text"
 							   " FROM rmsync.integration_configs c WHERE c.id = $1",
 							   1,
 							   { INT8OID } };
 	MemoryContext cxt = CurrentMemoryContext;
-	Datum values[8];
+	Datum values[9];
 
 	values[0] = Int64GetDatum(user_id);
 	values[1] = CStringGetTextDatum(target_name);
@@ -319,6 +351,7 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 	values[5] = BoolGetDatum(new_destination);
 	values[6] = BoolGetDatum(backup);
 	values[7] = BoolGetDatum(two_way);
+	values[8] = Int64GetDatum(grant_id);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	values[0] = Int64GetDatum(rmsync_spi_int64(0, 1, 0));
 	rmsync_plan_run(&show, values, NULL, SPI_OK_SELECT);
@@ -328,21 +361,20 @@ rmsync_store_connect(int64 user_id, const char *target_name, const char *token,
 bool
 rmsync_store_lane_swap(int64 lane_id, const char *credentials)
 {
-	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
+	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs c"
 							   " SET config_encrypted = backup_config_encrypted,"
-							   " backup_config_encrypted = config_encrypted,"
-							   /* a backup has a token of its own */
-							   " access_token_encrypted = NULL,"
-							   " refresh_token_encrypted = NULL,"
-							   " grant_id = NULL, workspace_id = NULL,"
-							   " service_limits = NULL,"
+							   /* without its grant that is no credential */
+							   " backup_config_encrypted = CASE WHEN"
+							   " grant_id IS NULL THEN config_encrypted END,"
+							   " grant_id = NULL, service_limits = NULL,"
 							   " updated_at = pg_catalog.now()"
-							   " WHERE id = $1 AND " CREDENTIALS " = $2"
-							   " AND backup_config_encrypted IS NOT NULL",
+							   " WHERE id = $1 AND" SAME_CREDENTIALS(
+								   "$2") " AND backup_config_encrypted IS NOT NULL",
 							   2,
 							   { INT8OID, TEXTOID } };
 	Datum values[2];
 
+	lock_credentials(lane_id);
 	values[0] = Int64GetDatum(lane_id);
 	values[1] = CStringGetTextDatum(credentials);
 	return rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE) > 0;

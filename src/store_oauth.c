@@ -3,16 +3,15 @@
  * store_oauth.c
  *	  SQL of the tokens that OAuth gave, and of the secrets of webhooks.
  *
- * What a user granted once serves several lanes (notion and notion-todos): its
- * tokens stand in each of their rows, and always change in all of them
- * together.  Tokens come and go as Fernet tokens only.
+ * A grant's tokens stand in its row and nowhere else, whichever lanes use it.
+ * They come and go as Fernet tokens only.  Who needs locks on lanes and on a
+ * grant takes those on the lanes first, in the order of their ids.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -22,172 +21,178 @@
 /* First key of the advisory locks on grants: "rmsz", next to those on targets. */
 #define GRANT_CLASS 0x726d737a
 
+/* An array of texts; NULL among them is a null. */
 static Datum
-id_array(const RmsyncLaneList *lanes)
+text_array(const char **texts, int n)
 {
-	Datum *ids = palloc(sizeof(Datum) * Max(lanes->n, 1));
+	Datum *values = palloc(sizeof(Datum) * Max(n, 1));
+	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
+	int dims[1] = { n };
+	int lbs[1] = { 1 };
 
-	for (int i = 0; i < lanes->n; i++)
-		ids[i] = Int64GetDatum(lanes->ids[i]);
-	return PointerGetDatum(construct_array(ids, lanes->n, INT8OID, 8,
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(texts[i]);
+	}
+	return PointerGetDatum(construct_md_array(values, nulls, n > 0 ? 1 : 0,
+											  dims, lbs, TEXTOID, -1, false,
+											  TYPALIGN_INT));
+}
+
+static void
+set_text(Datum *values, char *nulls, int i, const char *text)
+{
+	if (text != NULL)
+		values[i] = CStringGetTextDatum(text);
+	else
+		nulls[i] = 'n';
 }
 
 char *
 rmsync_store_oauth_grant(int64 user_id, const char *target_name,
-						 const char *access, const char *refresh,
-						 const char *grant_id, const char *workspace_id,
-						 const char **same_token, int nsame)
+						 const RmsyncGrant *grant)
 {
 	static RmsyncPlan plan = {
-		"SELECT rmsync.store_grant($1, $2, $3, $4, $5, $6, $7)::text",
-		7,
-		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID }
+		"SELECT rmsync.store_grant($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)::text",
+		10,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+		  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID }
 	};
 	MemoryContext cxt = CurrentMemoryContext;
-	const char *texts[] = { target_name, access, refresh, grant_id, workspace_id };
-	Datum *names = palloc(sizeof(Datum) * Max(nsame, 1));
-	Datum values[7];
-	char nulls[8] = "       ";
+	Datum values[10] = { 0 };
+	char nulls[11] = "          ";
 
 	values[0] = Int64GetDatum(user_id);
-	for (int i = 0; i < lengthof(texts); i++)
-	{
-		if (texts[i] != NULL)
-			values[i + 1] = CStringGetTextDatum(texts[i]);
-		else
-			nulls[i + 1] = 'n';
-	}
-	for (int i = 0; i < nsame; i++)
-		names[i] = CStringGetTextDatum(same_token[i]);
-	values[6] = PointerGetDatum(
-		construct_array(names, nsame, TEXTOID, -1, false, TYPALIGN_INT));
+	set_text(values, nulls, 1, target_name);
+	set_text(values, nulls, 2, grant->service);
+	set_text(values, nulls, 3, grant->external_id);
+	set_text(values, nulls, 4, grant->workspace_id);
+	set_text(values, nulls, 5, grant->access);
+	set_text(values, nulls, 6, grant->refresh);
+	values[7] = text_array(grant->named, grant->nnamed);
+	values[8] = text_array(grant->joining, grant->njoining);
+	values[9] = text_array(grant->configs, grant->njoining);
 	rmsync_plan_run(&plan, values, nulls, SPI_OK_SELECT);
 	return rmsync_spi_text(cxt, 0, 1);
 }
 
-void
-rmsync_store_oauth_forget(int64 user_id, const char *target_name)
-{
-	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs"
-							   " SET access_token_encrypted = NULL,"
-							   " refresh_token_encrypted = NULL,"
-							   " grant_id = NULL, workspace_id = NULL"
-							   " WHERE user_id = $1 AND target_name = $2"
-							   " AND access_token_encrypted IS NOT NULL",
-							   2,
-							   { INT8OID, TEXTOID } };
-	Datum values[2];
-
-	values[0] = Int64GetDatum(user_id);
-	values[1] = CStringGetTextDatum(target_name);
-	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
-}
-
-char *
-rmsync_store_oauth_access(MemoryContext cxt, int64 user_id,
-						  const char *target_name)
-{
-	static RmsyncPlan plan = { "SELECT access_token_encrypted"
-							   " FROM rmsync.integration_configs"
-							   " WHERE user_id = $1 AND target_name = $2"
-							   " AND grant_id IS NOT NULL",
-							   2,
-							   { INT8OID, TEXTOID } };
-	Datum values[2];
-
-	values[0] = Int64GetDatum(user_id);
-	values[1] = CStringGetTextDatum(target_name);
-	if (rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT) == 0)
-		return NULL;
-	return rmsync_spi_text(cxt, 0, 1);
-}
-
-void
-rmsync_store_oauth_share(int64 user_id, const char *target_name, const char *from)
-{
-	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs c"
-		" SET access_token_encrypted = f.access_token_encrypted,"
-		" refresh_token_encrypted = f.refresh_token_encrypted,"
-		" grant_id = f.grant_id, workspace_id = f.workspace_id"
-		" FROM rmsync.integration_configs f"
-		" WHERE c.user_id = $1 AND c.target_name = $2"
-		" AND f.user_id = $1 AND f.target_name = $3",
-		3,
-		{ INT8OID, TEXTOID, TEXTOID }
-	};
-	Datum values[3];
-
-	values[0] = Int64GetDatum(user_id);
-	values[1] = CStringGetTextDatum(target_name);
-	values[2] = CStringGetTextDatum(from);
-	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
-}
-
 int
-rmsync_store_oauth_lanes(MemoryContext cxt, int64 user_id, const char *grant_id,
-						 RmsyncGrantLane **lanes)
+rmsync_store_connections(MemoryContext cxt, int64 user_id,
+						 RmsyncConnection **connections)
 {
-	static RmsyncPlan plan = { "SELECT id, refresh_token_encrypted"
+	/* their locks are had before the next statement looks at what uses them */
+	static RmsyncPlan plan = { "SELECT target_name, config_encrypted,"
+							   " coalesce(grant_id, 0)"
 							   " FROM rmsync.integration_configs"
-							   " WHERE user_id = $1 AND grant_id = $2"
-							   " AND refresh_token_encrypted IS NOT NULL"
-							   " ORDER BY id FOR NO KEY UPDATE",
-							   2,
-							   { INT8OID, TEXTOID } };
-	Datum values[2];
+							   " WHERE user_id = $1 ORDER BY id"
+							   " FOR NO KEY UPDATE",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
 	uint64 n;
 
 	values[0] = Int64GetDatum(user_id);
-	values[1] = CStringGetTextDatum(grant_id);
 	n = rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
-	*lanes = MemoryContextAllocZero(cxt, sizeof(RmsyncGrantLane) * Max(n, 1));
+	*connections =
+		MemoryContextAllocZero(cxt, sizeof(RmsyncConnection) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		(*lanes)[i].lane_id = rmsync_spi_int64(i, 1, 0);
-		(*lanes)[i].refresh = rmsync_spi_text(cxt, i, 2);
+		(*connections)[i].target_name = rmsync_spi_text(cxt, i, 1);
+		(*connections)[i].config = rmsync_spi_text(cxt, i, 2);
+		(*connections)[i].grant_id = rmsync_spi_int64(i, 3, 0);
 	}
 	return (int) n;
 }
 
-void
-rmsync_store_oauth_renew(const RmsyncLaneList *lanes, const char *access,
+int64
+rmsync_store_oauth_choose(int64 user_id, const char *service,
+						  const char *target_name, const char *digest,
+						  const char *external_id)
+{
+	static RmsyncPlan plan = {
+		"SELECT g.id FROM rmsync.oauth_grants g"
+		" LEFT JOIN rmsync.integration_configs c ON c.grant_id = g.id"
+		" AND c.user_id = $1 AND c.target_name = $3"
+		" WHERE g.user_id = $1 AND g.service = $2"
+		" AND CASE WHEN $4 IS NOT NULL THEN g.ended_at IS NULL"
+		" AND ($4 = ANY (g.named_tokens) OR g.external_id = $5)"
+		" ELSE c.id IS NOT NULL OR NOT EXISTS (SELECT FROM rmsync.oauth_grants o"
+		" WHERE o.user_id = $1 AND o.service = $2 AND o.id <> g.id) END"
+		" ORDER BY c.id, g.granted_at DESC, g.id LIMIT 1 FOR KEY SHARE OF g",
+		5,
+		{ INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID }
+	};
+	Datum values[5] = { 0 };
+	char nulls[6] = "     ";
+
+	values[0] = Int64GetDatum(user_id);
+	set_text(values, nulls, 1, service);
+	set_text(values, nulls, 2, target_name);
+	set_text(values, nulls, 3, digest);
+	set_text(values, nulls, 4, external_id);
+	if (rmsync_plan_run(&plan, values, nulls, SPI_OK_SELECT) == 0)
+		return 0;
+	return rmsync_spi_int64(0, 1, 0);
+}
+
+bool
+rmsync_store_oauth_renew(int64 grant_id, int64 generation, const char *access,
 						 const char *refresh)
 {
 	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs SET access_token_encrypted = $2,"
-		" refresh_token_encrypted = coalesce($3, refresh_token_encrypted)"
-		" WHERE id = ANY ($1)",
-		3,
-		{ INT8ARRAYOID, TEXTOID, TEXTOID }
+		"UPDATE rmsync.oauth_grants SET access_token_encrypted = $3,"
+		" refresh_token_encrypted = coalesce($4, refresh_token_encrypted),"
+		" generation = generation + 1, renewed_at = pg_catalog.now(),"
+		" ended_at = NULL"
+		" WHERE id = $1 AND generation = $2",
+		4,
+		{ INT8OID, INT8OID, TEXTOID, TEXTOID }
 	};
-	Datum values[3];
-	char nulls[4] = "   ";
+	Datum values[4] = { 0 };
+	char nulls[5] = "    ";
 
-	values[0] = id_array(lanes);
-	values[1] = CStringGetTextDatum(access);
-	if (refresh != NULL)
-		values[2] = CStringGetTextDatum(refresh);
-	else
-		nulls[2] = 'n';
-	rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE);
+	values[0] = Int64GetDatum(grant_id);
+	values[1] = Int64GetDatum(generation);
+	set_text(values, nulls, 2, access);
+	set_text(values, nulls, 3, refresh);
+	return rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE) > 0;
 }
 
 void
-rmsync_store_oauth_ended(const RmsyncLaneList *lanes, const char *reason)
+rmsync_store_oauth_lanes(int64 grant_id)
 {
-	static RmsyncPlan plan = { "UPDATE rmsync.integration_configs SET state = 'auth',"
-							   " state_reason = $2, state_since = pg_catalog.now(),"
-							   " updated_at = pg_catalog.now()"
-							   " WHERE id = ANY ($1) AND state = 'active'"
-							   " AND backup_config_encrypted IS NULL",
-							   2,
-							   { INT8ARRAYOID, TEXTOID } };
-	Datum values[2];
+	static RmsyncPlan plan = { "SELECT FROM rmsync.integration_configs"
+							   " WHERE grant_id = $1"
+							   " ORDER BY id FOR NO KEY UPDATE",
+							   1,
+							   { INT8OID } };
+	Datum values[1];
 
-	values[0] = id_array(lanes);
-	values[1] = CStringGetTextDatum(reason);
+	values[0] = Int64GetDatum(grant_id);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+}
+
+void
+rmsync_store_oauth_ended(int64 grant_id, int64 generation, const char *reason)
+{
+	static RmsyncPlan plan = {
+		"WITH ended AS (UPDATE rmsync.oauth_grants"
+		" SET ended_at = pg_catalog.now()"
+		" WHERE id = $1 AND generation = $2 RETURNING id)"
+		" UPDATE rmsync.integration_configs c SET state = 'auth',"
+		" state_reason = $3, state_since = pg_catalog.now(),"
+		" updated_at = pg_catalog.now()"
+		" FROM ended e WHERE c.grant_id = e.id AND c.state = 'active'"
+		" AND c.backup_config_encrypted IS NULL",
+		3,
+		{ INT8OID, INT8OID, TEXTOID }
+	};
+	Datum values[3];
+
+	values[0] = Int64GetDatum(grant_id);
+	values[1] = Int64GetDatum(generation);
+	values[2] = CStringGetTextDatum(reason);
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
@@ -234,25 +239,17 @@ rmsync_store_trim_webhooks(void)
 	rmsync_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
 }
 
-static int32
-grant_key(int64 user_id, const char *grant_id)
-{
-	return (int32) DatumGetUInt64(
-		hash_any_extended((const unsigned char *) grant_id, strlen(grant_id),
-						  (uint64) user_id));
-}
-
 bool
-rmsync_store_oauth_lock(int64 user_id, const char *grant_id)
+rmsync_store_oauth_lock(int64 grant_id)
 {
-	return DatumGetBool(
-		DirectFunctionCall2(pg_try_advisory_lock_int4, Int32GetDatum(GRANT_CLASS),
-							Int32GetDatum(grant_key(user_id, grant_id))));
+	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_lock_int4,
+											Int32GetDatum(GRANT_CLASS),
+											Int32GetDatum((int32) grant_id)));
 }
 
 void
-rmsync_store_oauth_unlock(int64 user_id, const char *grant_id)
+rmsync_store_oauth_unlock(int64 grant_id)
 {
 	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(GRANT_CLASS),
-						Int32GetDatum(grant_key(user_id, grant_id)));
+						Int32GetDatum((int32) grant_id));
 }

@@ -158,26 +158,6 @@ rmsync_store_notion_made(int64 user_id, const char *target_name,
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }
 
-void
-rmsync_store_share_grant(int64 lane_id, const char *target_name)
-{
-	static RmsyncPlan plan = {
-		"UPDATE rmsync.integration_configs c SET"
-		" access_token_encrypted = l.access_token_encrypted,"
-		" refresh_token_encrypted = l.refresh_token_encrypted,"
-		" grant_id = l.grant_id"
-		" FROM rmsync.integration_configs l WHERE l.id = $1"
-		" AND c.user_id = l.user_id AND c.target_name = $2",
-		2,
-		{ INT8OID, TEXTOID }
-	};
-	Datum values[2];
-
-	values[0] = Int64GetDatum(lane_id);
-	values[1] = CStringGetTextDatum(target_name);
-	rmsync_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
-}
-
 char *
 rmsync_store_sync_begin(MemoryContext cxt, const NullableDatum *args)
 {

@@ -65,6 +65,15 @@ static Worker me;
 /* SIGTERM came while the process must not end in the middle of something. */
 static volatile sig_atomic_t told_to_die = false;
 
+/* When it came first; used in the handler only. */
+static TimestampTz told_at = 0;
+
+/*
+ * The postmaster signals a process and then its process group, which for us is
+ * the same process: two signals so close to each other are one.
+ */
+#define TWIN_SIGNAL_MS 500
+
 /* It ends already, after what has to be done. */
 static volatile sig_atomic_t leaving = false;
 
@@ -116,7 +125,14 @@ static void
 worker_sigterm(SIGNAL_ARGS)
 {
 	int save_errno = errno;
+	TimestampTz now = GetCurrentTimestamp();
 
+	if (told_at != 0 && !TimestampDifferenceExceeds(told_at, now, TWIN_SIGNAL_MS))
+	{
+		errno = save_errno;
+		return;
+	}
+	told_at = now;
 	if (!rmsync_tokens_under_way || told_to_die)
 		die(postgres_signal_arg);
 	else

@@ -6,6 +6,7 @@ RESET rmsync.user_id;
 SELECT rmsync_detach() IS NOT NULL AS detached \gset
 DROP SCHEMA host, test CASCADE;
 DELETE FROM rmsync.integration_configs;
+DELETE FROM rmsync.oauth_grants;
 DELETE FROM rmsync.sync_queue;
 DELETE FROM rmsync.sync_records;
 DELETE FROM rmsync.sync_intake;

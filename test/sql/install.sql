@@ -64,9 +64,9 @@ SET search_path = app;
 \i :rmirror
 \set ECHO all
 SET search_path = public;
-SELECT count(*) FROM inventory() i WHERE i LIKE 'trigger%';
+SELECT count(*) FROM inventory() i WHERE i LIKE 'trigger%' AND i NOT LIKE '% on table rmsync.%';
 SELECT tools.rmsync_attach() ->> 'host_schema' AS attached;
-SELECT count(*) > 10 AS triggers FROM inventory() i WHERE i LIKE 'trigger%';
+SELECT count(*) > 10 AS triggers FROM inventory() i WHERE i LIKE 'trigger%' AND i NOT LIKE '% on table rmsync.%';
 INSERT INTO app.users (id, email, subscription_tier, is_active, is_verified, created_at, updated_at) VALUES (1, 'a@b.c', 'free', true, true, now(), now());
 INSERT INTO rmsync.integration_configs (user_id, target_name, config_encrypted, item_types, granularity) VALUES (1, 'webhook', 'x', 15, 'i');
 INSERT INTO app.notebooks (user_id, notebook_uuid, visible_name, document_type, created_at, updated_at) VALUES (1, 'nb', 'Diary', 'notebook', now(), now());

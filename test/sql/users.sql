@@ -7,6 +7,7 @@
 \i :begin
 CREATE VIEW test.held AS
 SELECT 'lane' AS what, user_id FROM rmsync.integration_configs
+UNION ALL SELECT 'grant', user_id FROM rmsync.oauth_grants
 UNION ALL SELECT 'queue', user_id FROM rmsync.sync_queue
 UNION ALL SELECT 'ledger', user_id FROM rmsync.sync_records
 UNION ALL SELECT 'log', user_id FROM rmsync.sync_log
@@ -34,6 +35,7 @@ BEGIN
 	INSERT INTO rmsync.webhook_secrets (user_id, target_name, token_encrypted) VALUES (u, target, 'x');
 	INSERT INTO rmsync.webhook_events (user_id, target_name, event_id) VALUES (u, target, 'x');
 	INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind) VALUES (u, target, 'x', 'x');
+	INSERT INTO rmsync.oauth_grants (user_id, service, access_token_encrypted) VALUES (u, 'notion', 'x');
 	INSERT INTO rmsync.notion_objects (user_id, kind, id, title) VALUES (u, 'page', 'x', 'x');
 	INSERT INTO rmsync.notion_intents (user_id, target_name, parent_id, title, known) VALUES (u, target, 'x', 'x', '[]');
 	UPDATE notebooks SET visible_name = 'Renamed again' WHERE user_id = u;

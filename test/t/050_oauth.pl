@@ -88,9 +88,48 @@ sub stored_pair
 {
 	my ($user, $target) = @_;
 	$target //= 'notion';
-	return $t->sql("SELECT concat_ws(' ', rmsync.decrypt(user_id, access_token_encrypted),
-			rmsync.decrypt(user_id, refresh_token_encrypted))
-		FROM rmsync.integration_configs WHERE user_id = $user AND target_name = '$target'");
+	return $t->sql("SELECT concat_ws(' ', rmsync.decrypt(c.user_id, g.access_token_encrypted),
+			rmsync.decrypt(c.user_id, g.refresh_token_encrypted))
+		FROM rmsync.integration_configs c LEFT JOIN rmsync.oauth_grants g ON g.id = c.grant_id
+		WHERE c.user_id = $user AND target_name = '$target'");
+}
+
+# Where a token stands, in plain or encrypted, whatever else is in there.
+sub places
+{
+	my ($token) = @_;
+	return $t->sql("SELECT coalesce(string_agg(place, ' ' ORDER BY place), '') FROM (
+		SELECT CASE WHEN r ? 'target_name' THEN 'lane' ELSE 'grant' END || '.' || f.key AS place
+		FROM (SELECT to_jsonb(c) AS r FROM rmsync.integration_configs c UNION ALL SELECT to_jsonb(g) FROM rmsync.oauth_grants g) x,
+			jsonb_each_text(r) f
+		WHERE strpos(f.value, '$token') > 0
+		   OR strpos(rmsync.decrypt((r ->> 'user_id')::bigint, CASE WHEN f.value LIKE 'gAAAA%' THEN f.value END), '$token') > 0) p");
+}
+
+sub grants
+{
+	my ($user) = @_;
+	return count("rmsync.oauth_grants WHERE user_id = $user");
+}
+
+# Every write of credentials, by whomever.
+$t->sql(q{CREATE TABLE test.writes (user_id bigint, what text);
+	CREATE FUNCTION test.note_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+	BEGIN
+		INSERT INTO test.writes SELECT NEW.user_id, CASE WHEN TG_TABLE_NAME <> 'oauth_grants' THEN 'lane'
+			WHEN o ->> 'access_token_encrypted' <> n ->> 'access_token_encrypted' AND o ->> 'refresh_token_encrypted' <> n ->> 'refresh_token_encrypted'
+				THEN 'both tokens' ELSE 'something else' END
+		FROM to_jsonb(OLD) o, to_jsonb(NEW) n;
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER note_write AFTER UPDATE ON rmsync.oauth_grants FOR EACH ROW EXECUTE FUNCTION test.note_write();
+	CREATE TRIGGER note_write AFTER UPDATE OF config_encrypted, backup_config_encrypted, grant_id, state ON rmsync.integration_configs
+		FOR EACH ROW EXECUTE FUNCTION test.note_write()});
+
+sub writes
+{
+	my ($user) = @_;
+	return $t->sql("SELECT coalesce(string_agg(what, ', ' ORDER BY what), '') FROM test.writes WHERE user_id = $user");
 }
 
 # --------------------------------------------------- the first connection
@@ -109,6 +148,9 @@ $t->sql("BEGIN; SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_stale\
 $t->settled('first sync with the stored token');
 $t->equal('first sync with the stored token', 1);
 is(notices(1), 0, 'the stored token was used, not the one of the configuration');
+is(places('ntn_stale'), '', 'which is gone from there');
+is(places($first->{access_token}), 'grant.access_token_encrypted', 'the one that was granted stands in the grant');
+is(places($first->{refresh_token}), 'grant.refresh_token_encrypted', 'as does what renews it');
 
 # a second lane of the same grant, which no worker serves
 $t->sql("INSERT INTO rmsync.integration_configs (user_id, target_name, is_enabled, config_encrypted, item_types, granularity)
@@ -139,7 +181,7 @@ is(stored_pair(1), live_pair(1), 'the renewed token stays when the connection is
 
 # ------------------------------------------ another process renews the tokens
 
-my $lock = "1919775610, hashtextextended(grant_id, user_id)::bit(32)::int";
+my $lock = '1919775610, grant_id::int';
 my $session = $node->background_psql('postgres');
 $session->query_safe("SELECT pg_advisory_lock($lock) FROM rmsync.integration_configs WHERE target_name = 'notion'");
 $since = $t->arrived;
@@ -261,7 +303,6 @@ sub end_while_locked
 foreach my $how ('the answer is under way', 'the answer is there')
 {
 	my $answered = $how =~ /there/;
-	my $lane = "rmsync.integration_configs WHERE target_name = 'notion' FOR UPDATE";
 	my $locker = $node->background_psql('postgres');
 
 	$since = $t->arrived;
@@ -269,7 +310,7 @@ foreach my $how ('the answer is under way', 'the answer is there')
 	expire(1);
 	$t->edit_page($books[2]{pages}[1], "edited, $how");
 	wait_until(sub { refreshes($since) }, "$how: the token is being renewed");
-	$locker->query_safe('BEGIN; ' . ($answered ? "SELECT FROM $lane" : 'LOCK TABLE rmsync.sync_intake'));
+	$locker->query_safe('BEGIN; ' . ($answered ? 'SELECT FROM rmsync.oauth_grants FOR UPDATE' : 'LOCK TABLE rmsync.sync_intake'));
 	end_while_locked($locker, $how);
 	is(stored_pair(1), live_pair(1), "$how: the new tokens are stored before the worker ends");
 	$t->settled($how);
@@ -294,6 +335,23 @@ $t->settled('killed, and granted again');
 $t->equal('killed, and granted again', 1);
 $told = notices(1);
 
+# ------------------------- granted again while the old token is being renewed
+
+# Notion may give the same grant back: what it answers to the renewal is older.
+my $renewals = count("rmsync.sync_log WHERE error_code = 'token_renewed'");
+expire(1);
+$since = $t->arrived;
+$t->notion({ fault => 'slow:1.5', match => { path => '^/v1/oauth/token' }, times => 1 });
+$t->edit_page($books[2]{pages}[1], 'edited while both happens');
+wait_until(sub { refreshes($since) }, 'granted meanwhile: the token is being renewed');
+my $granted = grant(1);
+$granted->{bot_id} = $t->sql("SELECT g.external_id FROM rmsync.oauth_grants g JOIN rmsync.integration_configs c ON c.grant_id = g.id WHERE target_name = 'notion'");
+store(1, $granted);
+$t->settled('granted meanwhile');
+$t->equal('granted meanwhile', 1);
+is(stored_pair(1), "$granted->{access_token} $granted->{refresh_token}", 'granted meanwhile: the newer tokens stay');
+is(count("rmsync.sync_log WHERE error_code = 'token_renewed'"), $renewals, 'granted meanwhile: nothing was renewed');
+
 # ------------------------------------- without a client, and with a backup
 
 set_conf($node, 'rmsync.notion_oauth_client_id' => '');
@@ -308,9 +366,19 @@ is(refreshes($since), 0, 'without an OAuth client nothing is renewed');
 is(stored_pair(1), '', 'the backup credential has no OAuth tokens');
 is(notices(1), $told, 'and nobody was told');
 
+# what the backup took the place of was the grant's, there is nothing behind it
+$t->notion({ cmd => 'revoke_token', token => 'ntn_backup1' });
+$t->edit_page($books[0]{pages}[0], 'edited for nobody');
+wait_for($node, "SELECT state FROM rmsync.integration_configs WHERE target_name = 'notion'", 'auth', 'the backup is refused: the lane stops');
+is(notices(1), $told + 1, 'and the user is told');
+is(places('ntn_backup1'), 'lane.config_encrypted', 'it has not changed places with nothing');
+
 # a new token of another kind ends the use of OAuth's
 store(1, grant(1));
 isnt(stored_pair(1), '', 'granted again');
+is(places('ntn_backup1'), '', 'and the token of before is gone');
+$t->settled('granted after the backup');
+$t->equal('granted after the backup', 1);
 $t->sql("SELECT rmsync_connect(1, 'notion', '{\"api_token\": \"ntn_other\", \"database_id\": \"$t->{users}{1}{database}\"}')");
 is(stored_pair(1), '', 'another token takes the place of that which was granted');
 
@@ -323,7 +391,8 @@ sub connect_todos
 {
 	my ($user, $token) = @_;
 	$todos = $t->notion({ cmd => 'create_database', user => "user$user", preset => 'todos' });
-	return "SELECT rmsync_connect($user, 'notion-todos', '{\"api_token\": \"$token\", \"database_id\": \"$todos->{id}\"}')";
+	$token = defined $token ? "\"api_token\": \"$token\", " : '';
+	return "SELECT rmsync_connect($user, 'notion-todos', '{$token\"database_id\": \"$todos->{id}\"}')";
 }
 
 # A page and its to-do change after the end of the token.
@@ -331,7 +400,9 @@ sub renewed_once
 {
 	my ($user, $book, $name) = @_;
 
+	$told = notices($user);
 	$since = $t->arrived;
+	$t->sql('TRUNCATE test.writes');
 	expire($user);
 	$t->sql("SELECT test.complete_page($book->{pages}[0], '$name'); UPDATE todos SET completed = NOT completed WHERE user_id = $user");
 	$t->settled($name);
@@ -339,7 +410,12 @@ sub renewed_once
 	is(count("rmsync.sync_records WHERE user_id = $user AND target_name = 'notion-todos' AND status = 'success'"), 1, "$name: the to-do is there");
 	is(refreshes($since), 1, "$name: once");
 	is(stored_pair($user, $_), live_pair($user), "$name: the new tokens are those of $_") foreach qw(notion notion-todos);
-	is(notices($user), 0, "$name: nobody is told");
+	is(notices($user), $told, "$name: nobody is told");
+	is(grants($user), 1, "$name: there is one grant");
+	is(writes($user), 'both tokens', "$name: one row was written, once");
+	my ($access, $refresh) = split / /, stored_pair($user);
+	is(places($access), 'grant.access_token_encrypted', "$name: the access token stands in it only");
+	is(places($refresh), 'grant.refresh_token_encrypted', "$name: so does the refresh token");
 	return;
 }
 
@@ -358,6 +434,39 @@ is(stored_pair(2, $_), "$tokens->{access_token} $tokens->{refresh_token}", "$_ h
 wait_for($node, 'SELECT count(*) FROM rmsync.stat_worker WHERE requests > 0', 2, 'each has its worker');
 renewed_once(2, $shared, "renewed for both, $_") foreach 1 .. 3;
 
+# It ends for both, by itself or because a worker was killed in the middle; and
+# what is granted instead, for one of them, is for both.
+foreach my $how ('ended', 'killed')
+{
+	$told = notices(2);
+	if ($how eq 'killed')
+	{
+		$t->notion({ fault => 'slow:1.5', match => { path => '^/v1/oauth/token' }, times => 1 });
+		expire(2);
+	}
+	else
+	{
+		expire(2, refresh_too => 1);
+	}
+	$since = $t->arrived;
+	$t->sql("SELECT test.complete_page($shared->{pages}[0], 'for both, $how'); UPDATE todos SET completed = NOT completed WHERE user_id = 2");
+	if ($how eq 'killed')
+	{
+		wait_until(sub { refreshes($since) }, 'killed for both: the token is being renewed');
+		signal_worker('KILL', (worker_pids($node))[0]);
+	}
+	wait_for($node, "SELECT string_agg(state, ' ') FROM rmsync.integration_configs WHERE user_id = 2", 'auth auth', "$how: both connections stop");
+	is(notices(2), $told + 1, "$how: the user is told once");
+	is($t->sql("SELECT bool_and(i #>> '{oauth,ended_at}' IS NOT NULL) FROM jsonb_array_elements(rmsync_integrations(2)) i"), 't', "$how: and sees why");
+	is(refreshes($since), $how eq 'killed' ? 2 : 1, "$how: neither asks again");
+	$tokens = grant(2);
+	like(store(2, $tokens, $how eq 'killed' ? 'notion-todos' : 'notion'), qr/"targets": \["notion", "notion-todos"\]/, "$how: granted again, for both");
+	is(grants(2), 1, "$how: the old grant is gone");
+	$t->settled("$how: both go on");
+	$t->equal("$how: both go on", 2);
+	is(stored_pair(2, $_), "$tokens->{access_token} $tokens->{refresh_token}", "$how: with the new tokens, $_") foreach qw(notion notion-todos);
+}
+
 # the second connection is made later, with the token of the first
 $t->add_user(3);
 $t->{users}{3}{todos} = 'off';
@@ -373,6 +482,25 @@ renewed_once(3, $shared, 'renewed for both, connected one after the other');
 $t->sql(connect_todos(3, 'ntn_user3'));
 is(stored_pair(3, 'notion-todos'), '', 'and with another token it has not');
 isnt(stored_pair(3), '', 'while the first one keeps it');
+is(places('ntn_user3'), 'lane.config_encrypted', 'its own token is its own');
+
+# It comes back without naming any token; either may go.
+$t->sql(connect_todos(3));
+$t->settled('connected without a token');
+is(places('ntn_user3'), '', 'connected without a token: its own is gone');
+renewed_once(3, $shared, 'renewed for both, connected without a token');
+$t->sql("SELECT rmsync_disconnect(3, 'notion')");
+$since = $t->arrived;
+expire(3);
+$t->sql('UPDATE todos SET completed = NOT completed WHERE user_id = 3');
+$t->settled('one is left');
+is(refreshes($since), 1, 'the one that is left renews the token');
+is(stored_pair(3, 'notion-todos'), live_pair(3), 'and has the new ones');
+is(notices(3), $told, 'nobody is told');
+my @left = split / /, stored_pair(3, 'notion-todos');
+$t->sql("SELECT rmsync_disconnect(3, 'notion-todos')");
+is(grants(3), 0, 'the grant goes with the last one');
+is(join('', map { places($_) } @left), '', 'and its tokens are nowhere');
 
 # ------------------------------------------------------------ no secrets
 

@@ -221,8 +221,9 @@ sub stored_pair
 {
 	my ($user, $target) = @_;
 	$target //= 'notion';
-	return $t->sql("SELECT concat_ws(' ', rmsync.decrypt(user_id, access_token_encrypted), rmsync.decrypt(user_id, refresh_token_encrypted))
-		FROM rmsync.integration_configs WHERE user_id = $user AND target_name = '$target'");
+	return $t->sql("SELECT concat_ws(' ', rmsync.decrypt(c.user_id, g.access_token_encrypted), rmsync.decrypt(c.user_id, g.refresh_token_encrypted))
+		FROM rmsync.integration_configs c LEFT JOIN rmsync.oauth_grants g ON g.id = c.grant_id
+		WHERE c.user_id = $user AND target_name = '$target'");
 }
 
 $t->add_user(2);

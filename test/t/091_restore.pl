@@ -35,6 +35,13 @@ $old->safe_psql('postgres',
 settled($old, 'all is delivered');
 is($hook->get('/_stats')->{requests}, 31, 'once');
 
+# A grant that two lanes use, which are switched off
+$old->safe_psql('postgres', q{
+	BEGIN;
+	SELECT rmsync_connect(1, t, '{"api_token": "ntn_1", "database_id": null}'), rmsync_disable(1, t) FROM unnest('{notion,notion-todos}'::text[]) t;
+	SELECT rmsync_oauth_store(1, 'notion', '{"access_token": "ntn_granted", "refresh_token": "nrt_granted", "bot_id": "b"}');
+	COMMIT});
+
 # Work that is open in the dump
 set_conf($old, 'rmsync.enabled' => 'off');
 wait_for($old, "SELECT current_setting('rmsync.enabled')", 'off', 'deliveries stop');
@@ -46,6 +53,12 @@ $new->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d
 	'restore, without an error');
 is($new->safe_psql('postgres', "SELECT count(*) FROM rmsync.sync_records WHERE status = 'success'"), 31,
 	'the ledger is there');
+is($new->safe_psql('postgres', q{SELECT string_agg(target_name || ' ' || rmsync.decrypt(c.user_id, access_token_encrypted) || ' '
+		|| rmsync.decrypt(c.user_id, refresh_token_encrypted), ', ' ORDER BY target_name)
+		FROM rmsync.integration_configs c JOIN rmsync.oauth_grants g ON g.id = c.grant_id}),
+	'notion ntn_granted nrt_granted, notion-todos ntn_granted nrt_granted', 'and the grant, with its lanes');
+$new->safe_psql('postgres', "SELECT rmsync_disconnect(1, t) FROM unnest('{notion,notion-todos}'::text[]) t");
+is($new->safe_psql('postgres', 'SELECT count(*) FROM rmsync.oauth_grants'), 0, 'and goes with them');
 $new->safe_psql('postgres', 'SELECT rmsync_attach()');
 $new->safe_psql('postgres', q{UPDATE pages SET ocr_text = 'in the copy' WHERE id = 8});
 is($new->safe_psql('postgres', "SELECT rmsync_health() -> 'instance_ok'"), 'false', 'health says that it is a copy');
