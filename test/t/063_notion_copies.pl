@@ -143,7 +143,7 @@ judge('deep notes', $book, $page, $written_in);
 
 # Nobody has told who we are: those who made what the ledger knows.
 $double = our_double($page, $toggles[3]);
-$t->sql("UPDATE rmsync.integration_configs SET remote = remote - 'bots' WHERE user_id = $user");
+$t->sql("UPDATE rmsync.integration_configs SET remote = remote - 'bots' WHERE user_id = $user; SELECT rmsync_worker_restart()");
 look('nameless', $book, 4, "nameless\n\n$completely");
 ok(!live($double), 'nameless: a double of ours is known all the same');
 judge('nameless', $book, $page, $written_in);
