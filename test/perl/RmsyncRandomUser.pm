@@ -92,6 +92,17 @@ sub row_there
 	return @rows ? ($user, $rows[ $n % @rows ]) : ();
 }
 
+# A page is lost, until it is found in this way.  One that nobody knows, as what was
+# made late, is no notebook's page when it comes back.
+sub lose_page
+{
+	my ($self, $how, $book, $id) = @_;
+
+	$self->{lost_pages}{$id} = [ $how, $book->{uuid}, @$book{qw(lost left)} ];
+	$self->{restored}{$id} = 1 unless $self->sql("SELECT count(*) FROM rmsync.sync_records WHERE external_id = '$id'");
+	return;
+}
+
 # A page that was lost is there again.
 sub find_page
 {
@@ -126,7 +137,7 @@ my %user = (
 		$self->notion({ cmd => 'trash', id => $page->{id} });
 		if ($self->{stop}{ $book->{user} })
 		{
-			$self->{lost_pages}{ $page->{id} } = [ 'restore', $book->{uuid}, @$book{qw(lost left)} ];
+			$self->lose_page('restore', $book, $page->{id});
 			return "trashes the page of $book->{name}, which has to wait";
 		}
 		$book->{dirty} = 1;
@@ -166,7 +177,7 @@ my %user = (
 		my ($book, $page) = $self->book_there;
 		return unless $book && !$self->{lost_pages}{ $page->{id} };
 		$self->notion({ cmd => 'unshare', id => $page->{id} });
-		$self->{lost_pages}{ $page->{id} } = [ 'share', $book->{uuid}, @$book{qw(lost left)} ];
+		$self->lose_page('share', $book, $page->{id});
 		unless ($self->{stop}{ $book->{user} })
 		{
 			$book->{lost}++;
