@@ -9,6 +9,9 @@
  * failed because a toggle it should stand behind is gone.  An append that is
  * not there is looked for once more, after a while, before it is sent again.
  *
+ * What is in the trash lists its blocks, too, as being in the trash: then, as if
+ * there were no list, the page is asked for (notion_lost.c).
+ *
  * Called by target_notion.c.  Must never take half a list for a whole one.
  *
  *-------------------------------------------------------------------------
