@@ -9,8 +9,8 @@
  * failed because a toggle it should stand behind is gone.  An append that is
  * not there is looked for once more, after a while, before it is sent again.
  *
- * What is in the trash lists its blocks, too, as being in the trash: then, as if
- * there were no list, the page is asked for (notion_lost.c).
+ * What is in the trash lists its blocks, too, as being in the trash.  Then the
+ * page is asked for, as if there were no list (notion_lost.c).
  *
  * Called by target_notion.c.  Must never take half a list for a whole one.
  *
