@@ -404,9 +404,24 @@ hold_ambiguous(NotionJob *nj, Jsonb *sources)
 	hold(nj, "ambiguous_data_source", buf.data);
 }
 
+/* Is the data source that we know one of them? */
+static bool
+knows_source(NotionJob *nj, Jsonb *sources)
+{
+	for (int i = 0; i < rmsync_json_array_length(sources); i++)
+	{
+		if (rmsync_notion_same_id(nj->remote.data_source_id,
+								  rmsync_notion_id(
+									  rmsync_json_element(sources, i))))
+			return true;
+	}
+	return false;
+}
+
 /*
  * GET /databases: a database contains one data source or several, and the
- * data source has the columns.
+ * data source has the columns.  The one we know stays ours, whatever else is
+ * added to its database.
  */
 static void
 database_response(NotionJob *nj)
@@ -423,7 +438,9 @@ database_response(NotionJob *nj)
 	if (sources == NULL)
 		return;
 	n = rmsync_json_array_length(sources);
-	if (n == 1)
+	if (knows_source(nj, sources))
+		nj->state = NOTION_SOURCE;
+	else if (n == 1)
 	{
 		char *id = rmsync_notion_id(rmsync_json_element(sources, 0));
 

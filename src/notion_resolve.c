@@ -9,6 +9,9 @@
  * failed because a toggle it should stand behind is gone.  An append that is
  * not there is looked for once more, after a while, before it is sent again.
  *
+ * What is in the trash lists its blocks, too, as being in the trash.  Then the
+ * page is asked for, as if there were no list (notion_lost.c).
+ *
  * Called by target_notion.c.  Must never take half a list for a whole one.
  *
  *-------------------------------------------------------------------------
@@ -50,7 +53,7 @@ add_child(NotionJob *nj, Jsonb *block)
 	NotionChild *child;
 	char *id = rmsync_json_get_string(block, "id", NULL);
 
-	if (id == NULL || rmsync_json_get_bool(block, "in_trash", false))
+	if (id == NULL)
 		return;
 	if (nj->nchildren == nj->max_children)
 	{
@@ -364,12 +367,33 @@ listed(NotionJob *nj)
 		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
 }
 
+/* Only live blocks are listed, unless what they stand in is in the trash. */
+static bool
+lists_trash(Jsonb *results)
+{
+	for (int i = 0; i < rmsync_json_array_length(results); i++)
+	{
+		if (rmsync_json_get_bool(rmsync_json_element(results, i), "in_trash",
+								 false))
+			return true;
+	}
+	return false;
+}
+
 static void
 list_response(NotionJob *nj, NotionAnswer answer)
 {
-	Jsonb *results;
+	Jsonb *results = NULL;
 	char *cursor;
 
+	if (answer == NOTION_DONE)
+	{
+		results = rmsync_notion_reply_list(nj, "results");
+		if (results == NULL)
+			return;
+		if (lists_trash(results))
+			answer = NOTION_GONE;
+	}
 	if (answer == NOTION_GONE && nj->listing > 0 &&
 		nj->parts[nj->listing].candidate)
 	{
@@ -385,9 +409,6 @@ list_response(NotionJob *nj, NotionAnswer answer)
 		nj->state = NOTION_CHECK;
 		return;
 	}
-	results = rmsync_notion_reply_list(nj, "results");
-	if (results == NULL)
-		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
 	{
 		add_child(nj, rmsync_json_element(results, i));

@@ -341,6 +341,8 @@ class Server:
         try:
             call = self.admit(request)
             value = notion_api.perform(call)
+            if request.method == "GET":
+                request.entry["about"] = childless(value)
             value["request_id"] = request_id
             reply = Reply(200, to_json(value), request_id=request_id)
         except ApiError as error:
@@ -572,6 +574,12 @@ def about(request):
         return []
     return sorted({(a or b).decode(errors="replace")
                    for a, b in pattern.findall(request.body)})
+
+
+def childless(value):
+    """The blocks that a list shows to have nothing below them."""
+    return [block["id"] for block in value.get("results", ())
+            if block.get("has_children") is False]
 
 
 def shape(path):

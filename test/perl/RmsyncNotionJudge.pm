@@ -476,7 +476,11 @@ sub _settles
 	my ($entry, $place) = @_;
 	my $told = defined $entry->{status} && !$silent{ $entry->{fault} // '' };
 
-	return $told && $entry->{status} == 200 && $entry->{path} =~ m{^/v1/blocks/\Q$place\E/children$}
+	# a list of what the place stands in shows that nothing is below it
+	return
+		 $told
+	  && $entry->{status} == 200
+	  && ($entry->{path} =~ m{^/v1/blocks/\Q$place\E/children$} || grep { $_ eq $place } @{ $entry->{about} })
 	  if $entry->{method} eq 'GET';
 	return $told && $entry->{status} == 200 && ($place eq '?' || !@{ $entry->{about} } || grep { $_ eq $place } @{ $entry->{about} })
 	  if $entry->{path} =~ m{/query$};

@@ -405,6 +405,7 @@ my %host = (
 		return unless $page;
 		my $to = $self->one_of(grep { $_ != $book } $self->live_books($book->{user})) or return;
 		$book->{pages} = [ grep { $_ != $page } @{ $book->{pages} } ];
+		$book->{left}++;
 		$self->touch($page);
 		splice(@{ $to->{pages} }, $self->dice(@{ $to->{pages} } + 1), 0, $page);
 		return ("page $page->{uuid} moves from $book->{name} to $to->{name}",
@@ -526,7 +527,8 @@ sub make_book
 		name => "Notebook $n",
 		pages => [],
 		out => [],
-		lost => 0 };
+		lost => 0,
+		left => 0 };
 
 	push @{ $self->{books} }, $book;
 	return $book;
@@ -741,7 +743,7 @@ sub begin
 		# what users did is made good at the end, all of it
 		strict => 1,
 		(map { $_ => [] } qw(books own comments trashed early)),
-		(map { $_ => {} } qw(restored off columns two_way stop rows lost_pages dirty_rows)),
+		(map { $_ => {} } qw(restored copies off columns two_way stop rows lost_pages dirty_rows)),
 		kept => { comments => 0, blocks => 0, made => 0, lines => 0 } },
 	  ref $self;
 
@@ -824,6 +826,8 @@ sub judged
 	my @arrivals = map { $self->arrivals(user => "user$_", brief => 1) } @{ $self->{mine} };
 	my ($unknown, @blind) = $self->blind_resends(@arrivals);
 	push @problems, map { "sent again without a look: $_" } @blind;
+	push @problems, map { "a copy of the user's is written to: $_->{method} $_->{path}" }
+	  grep { $_->{method} ne 'GET' && $_->{path} =~ m{^/v1/blocks/([^/]+)} && $self->{copies}{$1} } @arrivals;
 	$self->{kept}{unknown} = $unknown;
 	$self->{shared}{kept}{$_} += $self->{kept}{$_} foreach qw(comments blocks lines unknown);
 	note("seed $self->{seed}: ", scalar(@arrivals), " requests, $unknown of them unknown, $self->{kept}{comments} of $self->{kept}{made} comments were to be kept",

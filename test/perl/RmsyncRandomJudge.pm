@@ -41,10 +41,10 @@ sub quiet
 	}
 	my $list = join(',', @{ $self->{mine} });
 	push @open, $self->not_looked($list);
-	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
-	  @{ $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)") };
 	push @open, map { "user $_->{user_id}: $_->{state}, $_->{state_reason}" }
 	  @{ $self->rows("SELECT * FROM rmsync.integration_configs WHERE user_id IN ($list) AND state <> 'active'") };
+	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
+	  @{ $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)") };
 	return @open;
 }
 

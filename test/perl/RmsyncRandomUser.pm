@@ -7,11 +7,6 @@ use utf8;
 
 use JSON::PP;
 
-# What users do that rmsync does not bear yet: copies that carry our markers,
-# pages that are shared again after they were made anew, and a page that comes
-# back, while its notebook waited, with what has left the notebook meanwhile.
-my $doubles = $ENV{RMSYNC_SOAK_DOUBLES};
-
 # A comment on every toggle and on every block in one, now that nothing is under
 # way: whether it is there later shows whether the block was kept.
 sub add_comments
@@ -97,17 +92,29 @@ sub row_there
 	return @rows ? ($user, $rows[ $n % @rows ]) : ();
 }
 
+# A page is lost, until it is found in this way.  One that nobody knows, as what was
+# made late, is no notebook's page when it comes back.
+sub lose_page
+{
+	my ($self, $how, $book, $id) = @_;
+
+	$self->{lost_pages}{$id} = [ $how, $book->{uuid}, @$book{qw(lost left)} ];
+	$self->{restored}{$id} = 1 unless $self->sql("SELECT count(*) FROM rmsync.sync_records WHERE external_id = '$id'");
+	return;
+}
+
 # A page that was lost is there again.
 sub find_page
 {
 	my ($self, $id) = @_;
-	my ($how, $uuid) = @{ delete $self->{lost_pages}{$id} };
+	my ($how, $uuid, $lost, $left) = @{ delete $self->{lost_pages}{$id} };
 
 	$self->notion({ cmd => $how, id => $id });
 	my ($book) = grep { $_->{uuid} eq $uuid } $self->live_books;
-	# Nobody waited for it; or what left the notebook meanwhile is in there still: a
-	# block below a page in the trash can be taken for deleted.
-	$self->{restored}{$id} = 1 unless $doubles && $book && $self->{stop}{ $book->{user} };
+	# Nobody waited for it, or its notebook was deleted meanwhile; or a toggle that
+	# has moved to another notebook is in there still: see "Known to be missing".
+	$self->{restored}{$id} = 1
+	  unless $book && $self->{stop}{ $book->{user} } && $book->{lost} == $lost && $book->{left} == $left;
 	return;
 }
 
@@ -130,7 +137,7 @@ my %user = (
 		$self->notion({ cmd => 'trash', id => $page->{id} });
 		if ($self->{stop}{ $book->{user} })
 		{
-			$self->{lost_pages}{ $page->{id} } = [ 'restore', $book->{uuid} ];
+			$self->lose_page('restore', $book, $page->{id});
 			return "trashes the page of $book->{name}, which has to wait";
 		}
 		$book->{dirty} = 1;
@@ -168,9 +175,9 @@ my %user = (
 	unshare => [ 2, sub {
 		my ($self) = @_;
 		my ($book, $page) = $self->book_there;
-		return unless $book && ($doubles || $self->{stop}{ $book->{user} }) && !$self->{lost_pages}{ $page->{id} };
+		return unless $book && !$self->{lost_pages}{ $page->{id} };
 		$self->notion({ cmd => 'unshare', id => $page->{id} });
-		$self->{lost_pages}{ $page->{id} } = [ 'share', $book->{uuid} ];
+		$self->lose_page('share', $book, $page->{id});
 		unless ($self->{stop}{ $book->{user} })
 		{
 			$book->{lost}++;
@@ -193,13 +200,14 @@ my %user = (
 		$self->notion({ cmd => 'add_data_source', database => $self->{users}{$user}{database}, title => 'Archive' });
 		return "adds a data source to the database of user $user";
 	} ],
-	duplicate => [ $doubles ? 3 : 0, sub {
+	duplicate => [ 3, sub {
 		my ($self) = @_;
 		my ($book, $page, $toggle) = $self->toggle_there;
 		return unless $book;
 		my $what = $self->chance(75) ? $toggle : $page;
 		my $twin = $self->notion({ cmd => 'duplicate', id => $what->{id} })->{id};
 		$self->{restored}{$twin} = 1;
+		$self->{copies}{$twin} = 1 if $what == $toggle;
 		return "duplicates $what->{id} in $book->{name}";
 	} ],
 	trash_row => [ 2, sub {

@@ -65,6 +65,12 @@ sub creations
 my %changes = (
 	edit => sub { my ($b) = @_; $t->edit_page($b->{pages}[1], 'edited meanwhile') },
 	add => sub { my ($b) = @_; $t->sql("SELECT test.add_page($b->{id}, 5, 'added meanwhile')") },
+	# it is listed while it is in the trash, where it shows what stands in it
+	unanswered => sub {
+		my ($b) = @_;
+		$t->notion({ fault => 'close_before_read', match => { method => 'PATCH', path => '/children$', user => "user$b->{user}" }, times => 1 });
+		$t->sql("SELECT test.add_page($b->{id}, 5, 'added meanwhile')");
+	},
 	rename => sub { my ($b) = @_; $t->sql("UPDATE notebooks SET visible_name = 'Lost of $b->{user}', full_path = 'Elsewhere/x' WHERE id = $b->{id}") },
 	remove => sub { my ($b) = @_; $t->arrange($b, @{ $b->{pages} }[ 0, 1, 3 ]) },
 	reorder => sub { my ($b) = @_; $t->arrange($b, @{ $b->{pages} }[ 3, 1, 2, 0 ]) },
@@ -75,9 +81,12 @@ foreach my $how ([ 'trash', 'restore' ], [ 'unshare', 'share' ])
 	my ($lose, $find) = @$how;
 	foreach my $change (sort keys %changes)
 	{
+		# what is not shared cannot be listed
+		next if $change eq 'unanswered' && $lose eq 'unshare';
 		my $name = "$lose, $change";
 		my ($book, $other) = fresh(lost_page => 'stop');
 		my $id = $t->page_of($book)->{id};
+		my $third = ($t->blocks_of($book))[2]{id};
 		my $since = $t->arrived;
 
 		$t->notion({ cmd => $lose, id => $id });
@@ -99,6 +108,7 @@ foreach my $how ([ 'trash', 'restore' ], [ 'unshare', 'share' ])
 		$t->settled("$name, $find", user => $book->{user});
 		$t->equal("$name, $find", $book->{user});
 		is($t->page_of($book)->{id}, $id, "$name: it is the same page");
+		ok((grep { $_->{id} eq $third } $t->blocks_of($book)), "$name: with the same toggles") unless $change =~ /remove|move|reorder/;
 		is(creations($book, $since), 0, "$name: and no other was made");
 	}
 }
@@ -337,6 +347,10 @@ my $second = $t->notion({ cmd => 'add_data_source', database => $at->{database},
 $t->edit_page($book->{pages}[0], 'goes to the data source it knows');
 $t->settled('a second data source', user => $book->{user});
 $t->equal('a second data source', $book->{user});
+$t->notion({ cmd => 'delete_column', data_source => $at->{source}, column => 'rmirror ID' });
+$t->sql("UPDATE notebooks SET visible_name = 'still here' WHERE id = $book->{id}");
+$t->settled('... which is looked at again', user => $book->{user});
+is($t->page_of($book)->{title}, 'still here', 'a database that is looked at again: it keeps to the data source it knows');
 my $third = $t->notion({ cmd => 'create_database', user => "user$book->{user}", preset => 'notebooks', title => 'Two' });
 my $fourth = $t->notion({ cmd => 'add_data_source', database => $third->{id}, title => 'Archive' })->{id};
 $at->{database} = $third->{id};

@@ -141,6 +141,13 @@ look('no deep notes', $book, 4, "nothing\n\nof all this\n\nwas there before");
 ok(!live($double), 'without them it is deleted');
 judge('deep notes', $book, $page, $written_in);
 
+# Nobody has told who we are: those who made what the ledger knows.
+$double = our_double($page, $toggles[3]);
+$t->sql("UPDATE rmsync.integration_configs SET remote = remote - 'bots' WHERE user_id = $user; SELECT rmsync_worker_restart()");
+look('nameless', $book, 4, "nameless\n\n$completely");
+ok(!live($double), 'nameless: a double of ours is known all the same');
+judge('nameless', $book, $page, $written_in);
+
 # --------------------------------------------------------- the ledger is lost
 
 $book = fresh();
@@ -149,6 +156,7 @@ $page = $t->page_of($book)->{id};
 $copy = $t->notion({ cmd => 'duplicate', id => $toggles[1]{id} })->{id};
 # times are told to the minute
 $t->notion({ cmd => 'advance', seconds => 120 });
+$t->notion({ cmd => 'move', id => $copy, index => 0 });
 my $page_copy = $t->notion({ cmd => 'duplicate', id => $page })->{id};
 $note = $t->notion({ cmd => 'user_block', parent => $page_copy, text => 'notes in a copy' })->{id};
 my $marker = $t->page_of($book)->{marker};

@@ -55,14 +55,18 @@ is(status($typed), 'Synced', 'a status with our options: used');
 is(refuse($typed, 'a status'), 'Error', 'a status with our options: says that a page failed');
 is(status($typed), 'Synced', 'a status with our options: and that it is there');
 $t->notion({ cmd => 'rename_column', data_source => $t->{users}{2}{source}, column => 'Status', name => 'Stand' },
-	{ cmd => 'set_property', id => $t->page_of($typed)->{id}, property => 'Stand', value => { status => { name => 'Read' } } });
+	{ cmd => 'set_property', id => $t->page_of($typed)->{id}, property => 'Stand', value => { status => { name => 'Read' } } },
+	# so that all columns are looked at again
+	{ cmd => 'delete_column', data_source => $t->{users}{2}{source}, column => 'Path' });
 $t->sql("SELECT rmsync_trigger('notion', user_id => 2, force => true)");
 $t->settled('renamed', user => 2);
 is($t->page_of($typed)->{properties}{Stand}, 'Synced', 'a status with our options: known by its id');
+ok(!exists $t->page_of($typed)->{properties}{$_}, "a status with our options: \"$_\" is not added again") foreach qw(Path Status);
 
 # A status without an option for failures, and one of somebody else's.
 my $half = connected(3, 'Synced', 'Archived');
-is(refuse($half, 'a status without Error'), 'Synced', 'a status without "Error": is left as it was');
+$t->notion({ cmd => 'set_property', id => $t->page_of($half)->{id}, property => 'Status', value => { status => { name => 'Archived' } } });
+is(refuse($half, 'a status without Error'), 'Archived', 'a status without "Error": is left as it was');
 my $foreign = connected(4, 'Not started', 'Done');
 is(status($foreign), 'Not started', 'a status of the user: is not touched');
 ok(!grep({ /Status/ && $_ ne 'Status' } keys %{ $t->page_of($foreign)->{properties} }), 'a status of the user: nor is another added');

@@ -242,6 +242,11 @@ splice(@same, 2, 1);
 ($before, $after) = edit('one of them goes', $alike, join("\n", @same), 3);
 is_deeply([ map { $_->{id} } @$after ], [ map { $_->{id} } @$before[ 0 .. 3, 6 .. 15 ] ], 'all others are the same');
 
+# One that a reader has thrown away comes back, and no other is taken for it.
+$t->notion({ cmd => 'trash', id => $after->[2]{id} });
+$same[5] = "- same\n  - a child since";
+edit('one of them is in the trash', $alike, join("\n", @same));
+
 # ------------------------------------------------------ older records
 
 # An older version recorded only whether what is below has changed.

@@ -116,6 +116,25 @@ foreach my $life (@lives)
 	is(join(', ', map { $_->{text} } grep { $life->{then} ne $first || $_->{text} ne 'g1' } @lost), '', "$life->{name}: what did not change is what it was");
 	is(scalar(grep { !$there{ $_->{id} } } @{ $mine{ $life->{user} } }), 0, "$life->{name}: and what is mine is there");
 }
+# An append that was lost on its way may still come: before it is sent again, it
+# is looked for twice.
+my $resent = 0;
+foreach my $life (grep { ($_->{fault} // '') eq 'reject_503' } @lives)
+{
+	my @arrivals = $t->arrivals(since => $since, user => "user$life->{user}");
+	shift @arrivals while @arrivals && ($arrivals[0]{fault} // '') ne 'reject_503';
+	my $lost = shift @arrivals;
+	next unless $lost->{path} =~ m{^/v1/blocks/(.*)/children$};
+	my ($place, $looks) = ($1, 0);
+	foreach my $entry (@arrivals)
+	{
+		last if $entry->{method} eq 'PATCH' && $entry->{path} eq $lost->{path};
+		$looks++ if $entry->{method} eq 'GET' && grep { $_ eq $place } $entry->{path} =~ m{/([^/]+)/children}, @{ $entry->{about} };
+	}
+	cmp_ok($looks, '>=', 2, "$life->{name}: it is looked for twice");
+	$resent++;
+}
+cmp_ok($resent, '>=', 2, 'appends were lost, too');
 is($used{$_} // 0, $writes, "$_: as often as it should have happened") foreach qw(commit_close reject_503 commit_503_guidance truncated_json);
 is($used{403}, scalar(@stopped), '403: as often as it should have happened');
 
