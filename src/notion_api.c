@@ -28,6 +28,7 @@ rmsync_notion_call(NotionJob *nj, RmsyncHttpRequest *request, NotionCall call,
 				   size_t body_len)
 {
 	nj->about = nj->notebook;
+	nj->calls++;
 	request->method = method;
 	request->url = psprintf("%s%s", nj->config.base_url, path);
 	request->body = body;

@@ -33,12 +33,17 @@ rmsync_notion_look_first(NotionJob *nj, const char *home)
 {
 	int part = rmsync_notion_part_of(nj, home);
 
-	if (nj->parts[part].seen || nj->created || !nj->notebook->present ||
+	if (nj->created || !nj->notebook->present ||
 		nj->notebook->ledger.external_id == NULL)
 		return false;
+
+	/* the very request before this one has shown that the page is there */
+	if (nj->seen_part == part && nj->seen_call > 0 &&
+		nj->seen_call == nj->calls - 1)
+		return false;
 	nj->looking = true;
-	nj->checking = nj->parts[0].seen ? part : 0;
-	nj->suspect = nj->parts[0].seen ? 0 : part;
+	nj->checking = 0;
+	nj->suspect = part;
 	nj->state = NOTION_CHECK;
 	return true;
 }
@@ -73,7 +78,7 @@ park_lost(NotionJob *nj)
 static void
 page_lost(NotionJob *nj)
 {
-	nj->source_seen = false;
+	nj->source_seen = nj->looking = false;
 	if (nj->config.stop_if_lost)
 	{
 		park_lost(nj);
@@ -108,7 +113,6 @@ part_lost(NotionJob *nj, int part)
 static void
 page_seen(NotionJob *nj, int checked)
 {
-	nj->parts[checked].seen = true;
 	nj->source_seen = false;
 	if (nj->suspect > 0)
 	{
@@ -118,8 +122,10 @@ page_seen(NotionJob *nj, int checked)
 	}
 	else if (nj->looking)
 	{
-		/* only the block is gone */
+		/* it was only the block, if that is gone still */
 		nj->looking = false;
+		nj->seen_part = checked;
+		nj->seen_call = nj->calls;
 		nj->state = NOTION_WORK;
 	}
 	else if (!nj->relisted)

@@ -11,7 +11,8 @@
  * is to be looked at, the data source is asked for what was edited since the
  * last time.  Rows of notion-todos say themselves whether they are done; of
  * pages of notebooks the children are listed, for nobody can ask for edited
- * blocks.
+ * blocks.  At last the parts of large notebooks are asked, which no query shows
+ * (notion_poll_part.c).
  *
  * Nothing is decided here: what was read goes to rmsync.take_remote(), which
  * knows what both sides agreed on, and queues what is lost for a job that can
@@ -25,7 +26,7 @@
  * State between jobs:
  *	{"watermark": what was edited before, and some minutes later, is to be read
  *	again; "from", "cursor", "max", "began": of a look that goes on, "resume":
- *	begin at the watermark itself}
+ *	begin at the watermark itself; "parts", "part": see there}
  *
  * An edit shows in a query up to two minutes late, and then among others of its
  * time.  So a query begins so much before the watermark (rmsync.poll_input),
@@ -54,6 +55,7 @@ typedef struct NotionPoll
 	int nmarks;
 	int mark;	   /* the one under way */
 	bool query;	   /* ask the data source, too */
+	bool queried;  /* that is done; what is left are parts */
 	bool ended;	   /* nothing is left to be read */
 	bool finished; /* the last report is made */
 	int requests;
@@ -66,6 +68,7 @@ typedef struct NotionPoll
 	char *max;	  /* time of the latest edit seen */
 	char *began;  /* when the look began, by our clock */
 	bool cut_off; /* Notion gives no more for this filter */
+	NotionPollParts *parts;
 
 	/* pages whose children are to be listed */
 	List *pages;	  /* char * */
@@ -130,6 +133,9 @@ rmsync_notion_poll_begin(NotionJob *nj)
 	poll->began = rmsync_json_get_string(state, "began", NULL);
 	if (poll->began == NULL)
 		poll->began = rmsync_json_get_string(poll->input, "began", NULL);
+	poll->parts =
+		rmsync_notion_poll_parts(nj, poll->input, state, &poll->queried);
+	poll->ended = poll->queried && rmsync_notion_poll_part(poll->parts) == NULL;
 }
 
 static void
@@ -151,6 +157,7 @@ add_state(NotionPoll *poll, StringInfo buf)
 		rmsync_json_field_bool(buf, "resume", true);
 	if ((poll->cursor != NULL || poll->cut_off) && poll->began != NULL)
 		rmsync_json_field(buf, "began", poll->began);
+	rmsync_notion_poll_parts_state(poll->parts, poll->queried, buf);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -360,7 +367,10 @@ next_request(NotionJob *nj, RmsyncHttpRequest *request)
 	}
 	if (!poll->query || poll->ended || poll->requests >= MAX_REQUESTS)
 		return false;
-	query_request(nj, request);
+	if (poll->queried)
+		rmsync_notion_poll_part_request(nj, poll->parts, request);
+	else
+		query_request(nj, request);
 	return true;
 }
 
@@ -430,7 +440,27 @@ query_part_done(NotionJob *nj)
 	if (!poll->cut_off && poll->max != NULL && poll->began != NULL &&
 		strcmp(poll->began, poll->max) < 0)
 		poll->watermark = poll->began;
-	poll->ended = true;
+	poll->queried = true;
+	poll->ended = rmsync_notion_poll_part(poll->parts) == NULL;
+}
+
+/* A part was listed, or need not be, or could not. */
+static void
+part_done(NotionPoll *poll, bool read)
+{
+	rmsync_notion_poll_part_done(poll->parts, read);
+	poll->ended = rmsync_notion_poll_part(poll->parts) == NULL;
+}
+
+static void
+part_answer(NotionJob *nj)
+{
+	NotionPoll *poll = nj->poll;
+
+	if (rmsync_notion_poll_part_says(nj, poll->parts, nj->reply))
+		list_page(nj, rmsync_notion_poll_part(poll->parts));
+	else
+		part_done(poll, true);
 }
 
 static void
@@ -466,13 +496,17 @@ query_answer(NotionJob *nj)
 }
 
 static void
-children_done(NotionJob *nj)
+children_done(NotionJob *nj, bool read)
 {
 	NotionPoll *poll = nj->poll;
 
 	poll->children = NULL;
 	poll->pages = list_delete_first(poll->pages);
-	if (poll->pages == NIL && !poll->marked_page)
+	if (poll->pages != NIL || poll->marked_page)
+		return;
+	if (poll->queried)
+		part_done(poll, read);
+	else
 		query_part_done(nj);
 }
 
@@ -488,7 +522,7 @@ children_answer(NotionJob *nj)
 		add_found(nj, rmsync_json_element(results, i), false);
 	poll->children = reply_cursor(nj);
 	if (poll->children == NULL)
-		children_done(nj);
+		children_done(nj, true);
 }
 
 /* An object that somebody named, or its absence. */
@@ -516,9 +550,11 @@ refused(NotionJob *nj)
 	NotionPoll *poll = nj->poll;
 
 	if (poll->pages != NIL)
-		children_done(nj);
+		children_done(nj, false);
 	else if (poll->mark < poll->nmarks)
 		mark_done(poll);
+	else if (poll->queried)
+		part_done(poll, false);
 	else
 	{
 		/* a cursor may have become invalid: from the watermark next time */
@@ -555,6 +591,8 @@ rmsync_notion_poll_response(NotionJob *nj, const RmsyncHttpResponse *response)
 		refused(nj);
 	else if (poll->pages != NIL)
 		children_answer(nj);
+	else if (poll->queried)
+		part_answer(nj);
 	else
 		query_answer(nj);
 }
