@@ -216,7 +216,7 @@ sub comes_back
 {
 	my ($book, $id, $name) = @_;
 	$t->notion({ cmd => 'restore', id => $id });
-	$t->sql("SELECT rmsync_retry((SELECT min(id) FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}'))");
+	$t->sql("SELECT rmsync_retry(id) FROM rmsync.sync_queue WHERE notebook_uuid = '$book->{uuid}' LIMIT 1");
 	$t->settled($name, user => $book->{user});
 	$t->equal($name, $book->{user});
 	return;
@@ -249,19 +249,58 @@ foreach my $in (0, 1)
 	$t->no_blind_resend($name, $t->arrivals(since => $since));
 }
 
-# The page goes while what stood in it is being deleted, though it was there
-# when the same job asked for it.
+# The notebook's page goes while a request is under way, the one after so many,
+# whose answer says that what was asked for is there.
+sub goes_meanwhile
+{
+	my ($book, $name, $method, $path, $after, $change) = @_;
+	my $id = $t->page_of($book)->{id};
+
+	$since = $t->arrived;
+	$t->notion({ fault => 'slow:1', match => { method => $method, path => "$path\$", user => "user$book->{user}" }, times => 1, after => $after });
+	$change->();
+	wait_until(sub { $after < grep { $_->{method} eq $method && $_->{path} =~ m{$path$} } $t->arrivals(since => $since) }, "$name: it is under way");
+	$t->notion({ cmd => 'trash', id => $id });
+	return $id;
+}
+
+sub toggles
+{
+	my ($part) = @_;
+	return map { $_->{id} } grep { ($_->{href} // '') =~ m{/p/} } @{ $part->{blocks} };
+}
+
+# A toggle is gone, the page is not, and then the page is: nothing is to be learned
+# of the next toggle.
 $book = split_notebook(4, lost_page => 'stop');
-my $id = $t->page_of($book)->{id};
-my ($part_id, @toggles) = ($t->page_of($book)->{parts}[0]{id}, grep { ($_->{href} // '') =~ m{/p/} } @{ $t->page_of($book)->{parts}[0]{blocks} });
-$t->notion({ cmd => 'trash', id => $toggles[0]{id} }, { fault => 'slow:1', match => { path => "/pages/$part_id\$" }, times => 1 });
-$since = $t->arrived;
-$t->arrange($book, @{ $book->{pages} }[ 0 .. 2, 5, 6 ]);
-wait_until(sub { scalar grep { $_->{path} eq "/v1/pages/$part_id" } $t->arrivals(since => $since) }, 'the part is asked for');
-$t->notion({ cmd => 'trash', id => $id });
+$part = $t->page_of($book)->{parts}[0];
+my @toggles = toggles($part);
+$t->notion({ cmd => 'trash', id => $toggles[0] });
+my $id = goes_meanwhile($book, 'two pages less', 'GET', "/pages/$part->{id}", 0, sub { $t->arrange($book, @{ $book->{pages} }[ 0 .. 2, 5, 6 ]) });
 waits($book, 'two pages less');
-is(scalar(grep { $_->{method} eq 'DELETE' && $_->{path} eq "/v1/blocks/$toggles[1]{id}" } $t->arrivals(since => $since)), 1, 'the other toggle was to be deleted');
+is(scalar(grep { $_->{method} eq 'DELETE' && $_->{path} eq "/v1/blocks/$toggles[1]" } $t->arrivals(since => $since)), 1, 'the other toggle was to be deleted');
 comes_back($book, $id, 'two pages less, back');
+
+# A line of a page in a part is to be deleted.
+$book = split_notebook(5, lost_page => 'stop');
+my $before = ours($book);
+($part) = $t->page_of($book)->{parts}[0];
+my ($toggle) = toggles($part);
+$id = goes_meanwhile($book, 'a line less', 'GET', "/blocks/$toggle/children", 0, sub { $t->edit_page($book->{pages}[3], "entry 4\n\n- one of 4") });
+waits($book, 'a line less');
+comes_back($book, $id, 'a line less, back');
+is(ours($book), $before, 'a line less: the toggle is what it was');
+
+# The last toggle of a part is deleted, but the reader has written there.
+# Titles without numbers: those of other pages stay as they are.
+$book = split_notebook(6, lost_page => 'stop', page_title => 'A page');
+$part = $t->page_of($book)->{parts}[0];
+$t->notion({ cmd => 'user_block', parent => $part->{id}, text => 'the only copy' });
+$id = goes_meanwhile($book, 'a part less', 'DELETE', '/blocks/[0-9a-f-]+', 2, sub { $t->arrange($book, @{ $book->{pages} }[ 0 .. 2, 6 ]) });
+wait_until(sub { scalar grep { $_->{path} eq "/v1/blocks/$part->{id}/children" } $t->arrivals(since => $since) }, 'a part less: what is left in it?');
+wait_for($node, "SELECT count(*) FROM rmsync.sync_queue WHERE user_id = 6 AND run_at IS NULL", 0, 'a part less: the job has ended');
+comes_back($book, $id, 'a part less, back');
+is(scalar(@{ $t->notion({ cmd => 'find', text => 'the only copy' })->{ids} }), 1, 'what the reader wrote comes back with it');
 
 is_deeply($t->fake->get('/_stats')->{bugs}, [], 'the stand-in is well');
 $t->no_blind_resend('all of it', $t->arrivals);
