@@ -301,6 +301,7 @@ wait_until(sub { scalar grep { $_->{path} eq "/v1/blocks/$part->{id}/children" }
 wait_for($node, "SELECT count(*) FROM rmsync.sync_queue WHERE user_id = 6 AND run_at IS NULL", 0, 'a part less: the job has ended');
 comes_back($book, $id, 'a part less, back');
 is(scalar(@{ $t->notion({ cmd => 'find', text => 'the only copy' })->{ids} }), 1, 'what the reader wrote comes back with it');
+is($t->sql("SELECT count(*) FROM rmsync.records_of('$part->{id}')"), '1', 'and the part is one of the notebook still');
 
 is_deeply($t->fake->get('/_stats')->{bugs}, [], 'the stand-in is well');
 $t->no_blind_resend('all of it', $t->arrivals);
