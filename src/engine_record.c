@@ -169,6 +169,37 @@ record_report(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	rmsync_engine_polls(engine, now_us, &engine->others);
 }
 
+static bool
+all_decided(const RmsyncJob *job)
+{
+	for (int i = 0; i < job->nitems; i++)
+	{
+		if (job->items[i]->outcome == RMSYNC_OUT_NONE)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The entry of a notebook that has no queue row.  If its object is not as
+ * wanted yet and no other row would bring the job back, it gets one: what its
+ * pages owe it must not be forgotten with them.
+ */
+static void
+record_notebook(EngineJob *ejob, bool ended)
+{
+	RmsyncJob *job = &ejob->job;
+	RmsyncItem *notebook = job->notebook;
+
+	if (notebook == NULL || notebook->version != 0)
+		return;
+	write_ledger(ejob, notebook);
+	if (notebook->present && notebook->ledger.exists &&
+		notebook->ledger.external_id != NULL && !notebook->ledger.success &&
+		(ended || all_decided(job)))
+		rmsync_store_queue_notebook(job->lane, notebook->id);
+}
+
 static void
 record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 {
@@ -178,8 +209,7 @@ record_job(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	engine->current = ejob;
 	blamed = rmsync_engine_blame(ejob);
 	record_remote(ejob);
-	if (job->notebook != NULL && job->notebook->version == 0)
-		write_ledger(ejob, job->notebook);
+	record_notebook(ejob, true);
 	for (int i = 0; i < job->nitems; i++)
 	{
 		RmsyncItem *item = job->items[i];
@@ -203,8 +233,7 @@ record_commit(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 
 	engine->current = ejob;
 	record_remote(ejob);
-	if (job->notebook != NULL && job->notebook->version == 0)
-		write_ledger(ejob, job->notebook);
+	record_notebook(ejob, false);
 	for (int i = 0; i < job->nitems; i++)
 		record_decided(engine, ejob, job->items[i], now_us);
 	rmsync_engine_lost(ejob);

@@ -72,11 +72,32 @@ touch(NotionJob *nj, RmsyncItem *item)
 		rmsync_notion_notebook_meta(nj);
 }
 
+/*
+ * No commit is needed for it: an entry that was as wanted says nothing that the
+ * page at Notion could not say.
+ */
+void
+rmsync_notion_owe_properties(NotionJob *nj)
+{
+	RmsyncItem *notebook = nj->notebook;
+	RmsyncLedger *ledger = &notebook->ledger;
+
+	if (ledger->external_id == NULL || rmsync_notion_notebook_differs(nj))
+		return;
+	ledger->content_hash[0] = '\0';
+	ledger->placement_hash[0] = '\0';
+	ledger->success = false;
+	touch(nj, notebook);
+}
+
 void
 rmsync_notion_changed(NotionJob *nj, const RmsyncItem *item)
 {
-	if (item->type == RMSYNC_PAGE)
-		nj->changed = true;
+	if (item->type != RMSYNC_PAGE)
+		return;
+	nj->changed = true;
+	if (!nj->created)
+		rmsync_notion_owe_properties(nj);
 }
 
 /*

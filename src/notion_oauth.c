@@ -40,7 +40,7 @@ basic_auth(const RmsyncOauthClient *client)
 	int n;
 
 	memcpy(header, "Basic ", 6);
-	n = pg_b64_encode(pair, len, header + 6, size);
+	n = pg_b64_encode((void *) pair, len, header + 6, size);
 	header[6 + Max(n, 0)] = '\0';
 	explicit_bzero(pair, len);
 	return header;

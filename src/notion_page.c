@@ -214,8 +214,11 @@ after_pages(NotionJob *nj)
 		return NOTION_FINISH;
 	if (!nj->remote.complete)
 		return rmsync_notion_discover_start(nj);
-	if (rmsync_notion_notebook_differs(nj) && !rmsync_notion_is_marking(nj))
+	if (!rmsync_notion_is_marking(nj))
+	{
+		rmsync_notion_owe_properties(nj);
 		rmsync_notion_doubt(nj, nj->notebook, true);
+	}
 	return NOTION_PROPERTIES;
 }
 

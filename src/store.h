@@ -212,6 +212,10 @@ extern void rmsync_store_lost(const RmsyncLaneInfo *lane,
 							  const char *notebook_uuid, RmsyncItemType type,
 							  const char *item_id);
 
+/* Queues a notebook, unless it has a row, of whatever state. */
+extern void rmsync_store_queue_notebook(const RmsyncLaneInfo *lane,
+										const char *notebook_uuid);
+
 /*
  * Queues the to-dos of pages whose objects at Notion have changed, in the
  * connection that links to them; returns its lane, 0 = nothing was queued.

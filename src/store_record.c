@@ -55,6 +55,24 @@ rmsync_store_lost(const RmsyncLaneInfo *lane, const char *notebook_uuid,
 	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 }
 
+void
+rmsync_store_queue_notebook(const RmsyncLaneInfo *lane, const char *notebook_uuid)
+{
+	static RmsyncPlan plan = {
+		"SELECT rmsync.enqueue($1, ARRAY[$2], ARRAY[$3], ARRAY[$3],"
+		" source => 'owed') WHERE NOT EXISTS (SELECT FROM rmsync.sync_queue"
+		" WHERE lane_id = $1 AND item_type = $2 AND item_id = $3)",
+		3,
+		{ INT8OID, TEXTOID, TEXTOID }
+	};
+	Datum values[3];
+
+	values[0] = Int64GetDatum(lane->lane_id);
+	values[1] = CStringGetTextDatum(rmsync_item_type_name(RMSYNC_NOTEBOOK));
+	values[2] = CStringGetTextDatum(notebook_uuid);
+	rmsync_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+}
+
 int64
 rmsync_store_links(const RmsyncLaneInfo *lane, const char **page_ids, int n)
 {

@@ -434,6 +434,11 @@ extern void rmsync_notion_page_meta(NotionJob *nj, RmsyncItem *item);
 extern void rmsync_notion_write_late(NotionJob *nj, RmsyncItem *item);
 /* Metadata of the notebook: its page, order and orphans. */
 extern void rmsync_notion_notebook_meta(NotionJob *nj);
+/*
+ * The notebook's page is to get its properties again (Last Modified, Synced At,
+ * Status), though they are recorded as wanted; the entry says so until it has.
+ */
+extern void rmsync_notion_owe_properties(NotionJob *nj);
 /* Something of the notebook's text was written: its properties follow. */
 extern void rmsync_notion_changed(NotionJob *nj, const RmsyncItem *item);
 /* The object is gone for good: the entry is to be removed, success. */

@@ -72,6 +72,7 @@ sub inject
 sub scenario
 {
 	my ($name, $odd_kind, $even_kind, $change, %more) = @_;
+	my $edited = delete $more{edited};
 	my $since = $t->arrived;
 
 	$t->notion({ cmd => 'clear' });
@@ -83,7 +84,14 @@ sub scenario
 	my @idle = map { "$_->{fault} at $_->{path}" } grep { $_->{hits} == 0 } @{ $t->fake->get('/_rules') ->{rules} };
 	is("@idle", '', "$name: every fault has happened");
 	$t->equal($name);
-	$t->no_blind_resend($name, $t->arrivals(since => $since));
+	my @arrivals = $t->arrivals(since => $since);
+	$t->no_blind_resend($name, @arrivals);
+	if ($edited)
+	{
+		my %last = map { $_->{user} => $_->{path} } grep { $_->{committed} } @arrivals;
+		my @without = grep { $last{"user$_"} !~ m{^/v1/pages/} } @users;
+		is("@without", '', "$name: and the notebook's page says when");
+	}
 	return;
 }
 
@@ -95,12 +103,12 @@ sub edit
 	my ($to) = @_;
 	return $t->sql("UPDATE pages SET ocr_text = $to WHERE page_uuid = test.page_uuid(notebook_id, 2)");
 }
-scenario('edit', 'list', 'retitle', sub { edit("ocr_text || ', edited'") });
-scenario('lines are added', 'append', 'list', sub { edit("ocr_text || E'\\n\\n- one\\n- two\\n- three\\n- four'") });
-scenario('a line goes', 'delete', 'properties', sub { edit("replace(ocr_text, E'\\n- two', '')") });
+scenario('edit', 'list', 'retitle', sub { edit("ocr_text || ', edited'") }, edited => 1);
+scenario('lines are added', 'append', 'list', sub { edit("ocr_text || E'\\n\\n- one\\n- two\\n- three\\n- four'") }, edited => 1);
+scenario('a line goes', 'delete', 'properties', sub { edit("replace(ocr_text, E'\\n- two', '')") }, edited => 1);
 
 # Nothing is left of the old text: a new toggle.
-scenario('all other words', 'append', 'delete', sub { edit("format(E'# title %s\\n\\n> quote\\n\\n1. one\\n2. two', notebook_id)") });
+scenario('all other words', 'append', 'delete', sub { edit("format(E'# title %s\\n\\n> quote\\n\\n1. one\\n2. two', notebook_id)") }, edited => 1);
 scenario(
 	'a page in front', 'retitle', 'append',
 	sub {
@@ -118,7 +126,7 @@ scenario(
 		$t->sql("UPDATE pages SET ocr_text = (SELECT string_agg('- line ' || i, E'\n') FROM generate_series(1, 250) i)
 			WHERE page_uuid = test.page_uuid(notebook_id, 3)");
 	},
-	after => 1);
+	after => 1, edited => 1);
 
 # Looking up fails, too: an answer is lost, then that of the look-up.
 $t->notion({ cmd => 'clear' });

@@ -67,6 +67,44 @@ my $foreign = connected(4, 'Not started', 'Done');
 is(status($foreign), 'Not started', 'a status of the user: is not touched');
 ok(!grep({ /Status/ && $_ ne 'Status' } keys %{ $t->page_of($foreign)->{properties} }), 'a status of the user: nor is another added');
 
+# The request that says so fails longer than its job goes on; then it hangs, and
+# the server goes down.
+my $late = connected(5);
+my %properties = (method => 'PATCH', path => '^/v1/pages/', user => 'user5');
+
+sub refused
+{
+	my ($fault, $since) = @_;
+	my $rule = $t->notion({ fault => $fault, match => \%properties })->{id};
+	$t->sql("UPDATE pages SET ocr_text = ocr_text || ', $fault' WHERE notebook_id = $late->{id}");
+	wait_until(sub { grep { ($_->{fault} // '') eq $fault } $t->arrivals(since => $since) }, "$fault: comes");
+	return $rule;
+}
+
+sub said
+{
+	my ($name, $since) = @_;
+	$t->settled($name, user => 5);
+	my @writes = grep { $_->{committed} } $t->arrivals(since => $since);
+	like($writes[-1]{path}, qr{^/v1/pages/}, "$name: the page says when, in the end");
+	$t->equal($name, 5);
+	return;
+}
+foreach my $fault (qw(reject_503 close 529 400))
+{
+	my $since = $t->arrived;
+	my $rule = refused($fault, $since);
+	wait_for($t->node, 'SELECT string_agg(item_type, \' \') FROM rmsync.sync_queue WHERE user_id = 5', 'notebook_metadata', "$fault: only the notebook's page waits");
+	$t->notion({ cmd => 'clear', id => $rule });
+	said($fault, $since);
+}
+my $since = $t->arrived;
+my $rule = refused('hang', $since);
+$t->node->stop('immediate');
+$t->notion({ cmd => 'clear', id => $rule });
+$t->node->start;
+said('a crash', $since);
+
 $t->equal('in the end');
 log_lacks($t->node, qr/terminated by signal|PANIC|TRAP/, 0, 'nothing crashed');
 $t->stop;
