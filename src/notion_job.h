@@ -211,6 +211,7 @@ typedef struct NotionPage
 								 * "shape" is in doubt; NULL = it is not */
 	const char *touched;		/* ids of blocks below which it may have */
 	bool		lost;			/* an append of that edit may be under way */
+	bool		looked;			/* a block in it was gone, its page was not */
 	int			edit;			/* in place: 0 = not decided, -1 = no, else how
 								 * many requests it seems to take */
 	int			anew;			/* requests for a new toggle, if that decides */

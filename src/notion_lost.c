@@ -9,7 +9,8 @@
  * page is looked at now and then; so it is if the page is archived.  The same
  * holds for a part of a notebook, whose notebook is asked for first.  Nothing
  * may be concluded from a block that is gone before its page was seen, because
- * with the page it may come back.
+ * with the page it may come back; and the page may go at any time, so that the
+ * block must be gone still in the request right after.
  *
  * Called by target_notion.c, and by whoever finds that a block is gone.  Must
  * never create or delete anything itself.
