@@ -86,6 +86,7 @@ OBJS = \
 	src/notion_part_page.o \
 	src/notion_plan.o \
 	src/notion_poll.o \
+	src/notion_poll_part.o \
 	src/notion_print.o \
 	src/notion_probe.o \
 	src/notion_properties.o \

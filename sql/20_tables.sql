@@ -153,6 +153,9 @@ CREATE INDEX unique_content_target ON rmsync.sync_records (content_hash, target_
 CREATE INDEX sync_records_troubled ON rmsync.sync_records (user_id, target_name) WHERE status IN ('failed', 'retry');
 CREATE INDEX sync_records_external ON rmsync.sync_records (external_id)
 	WHERE item_type <> 'page_text' AND external_id IS NOT NULL;
+-- a webhook names a part of a large notebook
+CREATE INDEX sync_records_parts ON rmsync.sync_records USING gin ((metadata_json -> 'parts') jsonb_path_ops)
+	WHERE item_type = 'notebook_metadata' AND metadata_json ? 'parts';
 COMMENT ON TABLE rmsync.sync_records IS 'the ledger: what each target holds of each item';
 
 -- Outcomes, append-only, one partition a day.

@@ -33,11 +33,26 @@ AS $$
 $$;
 COMMENT ON FUNCTION rmsync.url_decode(text) IS 'the id of a column without percent-encoding';
 
+-- What the ledger has of an object at a service.  A page that is a part of a
+-- large notebook (its metadata name them) is the notebook's.
+CREATE FUNCTION rmsync.records_of(object text) RETURNS SETOF rmsync.sync_records
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT * FROM rmsync.sync_records r WHERE r.external_id = object AND r.item_type <> 'page_text'
+	UNION ALL
+	SELECT * FROM rmsync.sync_records r
+	WHERE r.item_type = 'notebook_metadata' AND r.metadata_json ? 'parts'
+	  AND r.metadata_json -> 'parts' @> jsonb_build_array(jsonb_build_object('id', object))
+$$;
+COMMENT ON FUNCTION rmsync.records_of(text) IS 'ledger entries of an object at a service, or of the notebook that it is a part of';
+
 -- Is there anything to be done about an event?  Nothing is, if all its authors
 -- are ourselves, as far as the ledger knows who we are, and if it is about what
 -- belongs to the reader: the texts between ours, columns of his own.  Columns
 -- of ours are put right at once only if a person has changed them: an answer
--- to what we have written ourselves could go on for ever.
+-- to what we have written ourselves could go on for ever.  A part of a notebook
+-- has none.
 CREATE FUNCTION rmsync.is_news(c rmsync.integration_configs, r rmsync.sync_records, event jsonb) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -50,7 +65,7 @@ AS $$
 		WHEN event ->> 'type' = 'page.content_updated' THEN c.two_way AND r.item_type = 'notebook_metadata'
 		WHEN event ->> 'type' <> 'page.properties_updated' THEN true
 		WHEN r.item_type = 'todo' THEN c.two_way
-		ELSE r.item_type = 'notebook_metadata'
+		ELSE r.item_type = 'notebook_metadata' AND r.external_id = lower(event #>> '{entity,id}')
 			AND event @> '{"authors": [{"type": "person"}]}'
 			AND EXISTS (SELECT FROM jsonb_array_elements_text(CASE jsonb_typeof(event #> '{data,updated_properties}') WHEN 'array' THEN event #> '{data,updated_properties}' ELSE '[]' END) p,
 				jsonb_each_text(CASE jsonb_typeof(c.remote -> 'columns') WHEN 'object' THEN c.remote -> 'columns' ELSE '{}' END) k
@@ -94,9 +109,8 @@ BEGIN
 	ELSE
 		WITH lanes AS (
 			SELECT r.user_id, r.target_name, bool_or(rmsync.is_news(c, r, event)) AS news
-			FROM rmsync.sync_records r JOIN rmsync.integration_configs c ON c.id = r.lane_id
-			WHERE r.external_id = entity AND r.item_type <> 'page_text'
-			  AND (owner = 0 OR r.user_id = owner) AND rmsync.same_service(r.target_name, target)
+			FROM rmsync.records_of(entity) r JOIN rmsync.integration_configs c ON c.id = r.lane_id
+			WHERE (owner = 0 OR r.user_id = owner) AND rmsync.same_service(r.target_name, target)
 			GROUP BY r.user_id, r.target_name
 		), ins AS (
 			INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind)

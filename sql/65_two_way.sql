@@ -116,8 +116,20 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '2 minutes';
 COMMENT ON FUNCTION rmsync.query_lag() IS 'how late a change may show in a query of a service';
 
+-- Does a to-do of a notebook stand in this page, the notebook's or a part of it?
+CREATE FUNCTION rmsync.holds_todos(lane bigint, notebook text, page text) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT EXISTS (SELECT FROM rmsync.sync_records t
+		WHERE t.lane_id = lane AND t.notebook_uuid = notebook AND t.item_type = 'todo'
+		  AND coalesce(t.metadata_json ->> 'notion_page_id', page) = page)
+$$;
+COMMENT ON FUNCTION rmsync.holds_todos(bigint, text, text) IS 'a to-do of a notebook stands in a page at a service';
+
 -- What a target must know to look: since when it does, objects somebody named,
--- where the last look ended, and which notebooks' pages hold to-dos.
+-- where the last look ended, which notebooks' pages hold to-dos, and which of
+-- their parts, that no query shows.
 CREATE FUNCTION rmsync.poll_input(lane bigint, everything boolean) RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -131,18 +143,25 @@ AS $$
 		'from', to_char(((c.poll_state ->> 'watermark')::timestamptz - CASE WHEN (c.poll_state ->> 'skip')::boolean THEN interval '-1 minute'
 				WHEN c.poll_state ? 'resume' THEN interval '0' ELSE rmsync.query_lag() END)
 			AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+		'settled', to_char((now() - rmsync.query_lag()) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
 		-- look: is it still there; list: there are to-dos in it
-		'marks', coalesce((SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'type', m.item_type, 'look', m.look, 'list', m.list))
-			FROM (SELECT x.external_id, min(r.item_type) AS item_type,
+		'marks', coalesce((SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'type', m.item_type, 'look', m.look,
+				'list', m.list AND rmsync.holds_todos(c.id, m.item_id, m.external_id)))
+			FROM (SELECT x.external_id, min(r.item_type) AS item_type, min(r.item_id) AS item_id,
 					bool_or(x.kind IN ('page.deleted', 'page.undeleted', 'page.moved')) AS look,
 					c.two_way AND bool_or(x.kind IN ('page.content_updated', 'later')) AS list
 				FROM rmsync.remote_changes x
-				LEFT JOIN rmsync.sync_records r ON r.external_id = x.external_id AND r.lane_id = c.id AND r.item_type <> 'page_text'
+				LEFT JOIN LATERAL rmsync.records_of(x.external_id) r ON r.lane_id = c.id
 				WHERE x.user_id = c.user_id AND x.target_name = c.target_name AND (everything OR x.kind <> 'later')
 				GROUP BY x.external_id ORDER BY min(x.at) LIMIT 25) m), '[]'),
 		'pages', CASE WHEN everything THEN coalesce((SELECT jsonb_object_agg(n.external_id, 1) FROM rmsync.sync_records n
 			WHERE n.lane_id = c.id AND n.item_type = 'notebook_metadata' AND n.external_id IS NOT NULL
-			  AND EXISTS (SELECT FROM rmsync.sync_records t WHERE t.lane_id = c.id AND t.notebook_uuid = n.item_id AND t.item_type = 'todo')), '{}') END)
+			  AND rmsync.holds_todos(c.id, n.item_id, n.external_id)), '{}') END,
+		'parts', CASE WHEN everything THEN (SELECT jsonb_agg(p.part ->> 'id' ORDER BY p.part ->> 'id' COLLATE "C")
+			FROM rmsync.sync_records n CROSS JOIN LATERAL jsonb_array_elements(n.metadata_json -> 'parts') p (part)
+			WHERE n.lane_id = c.id AND n.item_type = 'notebook_metadata' AND n.metadata_json ? 'parts'
+			  AND n.external_id IS NOT NULL AND p.part ? 'id'
+			  AND rmsync.holds_todos(c.id, n.item_id, p.part ->> 'id')) END)
 	FROM rmsync.integration_configs c WHERE c.id = lane
 $$;
 COMMENT ON FUNCTION rmsync.poll_input(bigint, boolean) IS 'what a target must know to look for changes of a lane';
@@ -249,21 +268,32 @@ AS $$
 		RETURNING m.external_id, m.kind
 	), objects AS (
 		SELECT r.item_type, r.item_id, CASE r.item_type WHEN 'notebook_metadata' THEN r.item_id ELSE r.notebook_uuid END AS notebook,
-			lost ? r.external_id AS gone, bool_or(m.kind = 'page.properties_updated') AS edited,
-			EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.lane_id = c.id AND q.item_type = r.item_type AND q.item_id = r.item_id
+			CASE WHEN m.external_id <> r.external_id THEN m.external_id END AS part,
+			lost ? m.external_id AS gone, bool_or(m.kind = 'page.properties_updated') AS edited,
+			EXISTS (SELECT FROM rmsync.sync_queue q WHERE q.lane_id = c.id
+				AND (q.item_type = r.item_type AND q.item_id = r.item_id OR m.external_id <> r.external_id AND q.notebook_uuid = r.item_id)
 				AND q.error_code = 'page_lost' AND q.run_at > now()) AS waits
-		FROM marks m JOIN rmsync.sync_records r ON r.external_id = m.external_id AND r.lane_id = c.id
-		WHERE r.item_type IN ('notebook_metadata', 'todo') AND m.kind LIKE 'page.%'
-		GROUP BY r.item_type, r.item_id, r.notebook_uuid, r.external_id
+		FROM marks m CROSS JOIN LATERAL rmsync.records_of(m.external_id) r
+		WHERE r.lane_id = c.id AND r.item_type IN ('notebook_metadata', 'todo') AND m.kind LIKE 'page.%'
+		GROUP BY r.item_type, r.item_id, r.notebook_uuid, r.external_id, m.external_id
+	), due AS (
+		SELECT o.item_type, o.item_id, o.notebook FROM objects o
+		WHERE o.part IS NULL AND NOT o.waits AND (o.gone OR (o.edited AND o.item_type = 'notebook_metadata'))
+		UNION
+		-- who delivers what stands in a part finds out that it is gone, with all of it
+		SELECT s.item_type, s.item_id, o.notebook FROM objects o
+		CROSS JOIN LATERAL (SELECT i.item_type, i.item_id FROM rmsync.sync_records i
+			WHERE i.lane_id = c.id AND i.notebook_uuid = o.notebook AND i.metadata_json ->> 'notion_page_id' = o.part
+			ORDER BY i.item_type <> 'page_text', i.item_id LIMIT 1) s
+		WHERE o.gone AND NOT o.waits
 	), back AS (
 		UPDATE rmsync.sync_queue q SET run_at = NULL, updated_at = now()
 		FROM objects o
 		WHERE q.lane_id = c.id AND q.notebook_uuid = o.notebook AND q.error_code = 'page_lost' AND q.status = 'pending'
 		  AND o.item_type = 'notebook_metadata' AND NOT o.gone
 	)
-	SELECT rmsync.enqueue(c.id, array_agg(o.item_type), array_agg(o.item_id), array_agg(o.notebook), source => 'webhook', force => true)
-	FROM objects o
-	WHERE NOT o.waits AND (o.gone OR (o.edited AND o.item_type = 'notebook_metadata'))
+	SELECT rmsync.enqueue(c.id, array_agg(d.item_type), array_agg(d.item_id), array_agg(d.notebook), source => 'webhook', force => true)
+	FROM due d
 	HAVING count(*) > 0
 $$;
 COMMENT ON FUNCTION rmsync.take_looks(rmsync.integration_configs, timestamptz, jsonb, jsonb) IS 'queues what a target has found missing, lets go on what waited for it, and removes the marks';

@@ -28,6 +28,7 @@ rmsync_notion_call(NotionJob *nj, RmsyncHttpRequest *request, NotionCall call,
 				   size_t body_len)
 {
 	nj->about = nj->notebook;
+	nj->calls++;
 	request->method = method;
 	request->url = psprintf("%s%s", nj->config.base_url, path);
 	request->body = body;
@@ -117,6 +118,15 @@ rmsync_notion_reply_list(NotionJob *nj, const char *name)
 		return array;
 	rmsync_notion_stop_invalid(nj);
 	return NULL;
+}
+
+char *
+rmsync_notion_reply_cursor(NotionJob *nj)
+{
+	if (!rmsync_json_get_bool(nj->reply, "has_more", false))
+		return NULL;
+	return rmsync_notion_keep(nj, rmsync_json_get_string(nj->reply,
+														 "next_cursor", NULL));
 }
 
 /*

@@ -319,6 +319,13 @@ op_response(NotionJob *nj, NotionAnswer answer)
 	NotionEdit *edit = nj->edit;
 	EditKind kind = edit->ops[edit->at].kind;
 
+	/* with the page it would come back; if that is there, look anew, once */
+	if (kind == EDIT_DELETE && answer == NOTION_GONE && !edit->page->looked &&
+		rmsync_notion_look_first(nj, edit->page->home))
+	{
+		edit->page->looked = true;
+		return;
+	}
 	if (kind == EDIT_APPEND && answer != NOTION_UNKNOWN)
 		rmsync_notion_set_lost(nj, edit->page, more_appends(edit));
 	if (answer == NOTION_DONE || answer == NOTION_COMMITTED ||

@@ -211,6 +211,7 @@ typedef struct NotionPage
 								 * "shape" is in doubt; NULL = it is not */
 	const char *touched;		/* ids of blocks below which it may have */
 	bool		lost;			/* an append of that edit may be under way */
+	bool		looked;			/* a block in it was gone, its page was not */
 	int			edit;			/* in place: 0 = not decided, -1 = no, else how
 								 * many requests it seems to take */
 	int			anew;			/* requests for a new toggle, if that decides */
@@ -295,7 +296,7 @@ typedef struct NotionPart
 	char	   *id;				/* NULL = to be created */
 	char	   *title;			/* as it was sent, NULL = not known */
 	bool		candidate;		/* found: is it a part at all? */
-	bool		seen;			/* it was there when we looked */
+	bool		looked;			/* it is gone, and the notebook's page is not */
 	bool		done;			/* nothing more to be tidied in this job */
 } NotionPart;
 
@@ -423,6 +424,9 @@ typedef struct NotionJob
 	char	   *lost_id;		/* the page that was lost */
 	bool		source_seen;	/* the page was not there, its database is */
 	bool		looking;		/* whether a block is gone or its whole page */
+	int			seen_part;		/* and that one was there ... */
+	int			seen_call;		/* ... when we asked with this call */
+	int			calls;			/* requests of this job */
 	bool		mixed;			/* FIND asks for the host's objects, too */
 
 	/* notion_copies.c */

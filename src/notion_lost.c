@@ -9,7 +9,8 @@
  * page is looked at now and then; so it is if the page is archived.  The same
  * holds for a part of a notebook, whose notebook is asked for first.  Nothing
  * may be concluded from a block that is gone before its page was seen, because
- * with the page it may come back.
+ * with the page it may come back; and the page may go at any time, so that the
+ * block must be gone still in the request right after.
  *
  * Called by target_notion.c, and by whoever finds that a block is gone.  Must
  * never create or delete anything itself.
@@ -33,12 +34,17 @@ rmsync_notion_look_first(NotionJob *nj, const char *home)
 {
 	int part = rmsync_notion_part_of(nj, home);
 
-	if (nj->parts[part].seen || nj->created || !nj->notebook->present ||
+	if (nj->created || !nj->notebook->present ||
 		nj->notebook->ledger.external_id == NULL)
 		return false;
+
+	/* the very request before this one has shown that the page is there */
+	if (nj->seen_part == part && nj->seen_call > 0 &&
+		nj->seen_call == nj->calls - 1)
+		return false;
 	nj->looking = true;
-	nj->checking = nj->parts[0].seen ? part : 0;
-	nj->suspect = nj->parts[0].seen ? 0 : part;
+	nj->checking = 0;
+	nj->suspect = part;
 	nj->state = NOTION_CHECK;
 	return true;
 }
@@ -73,7 +79,7 @@ park_lost(NotionJob *nj)
 static void
 page_lost(NotionJob *nj)
 {
-	nj->source_seen = false;
+	nj->source_seen = nj->looking = false;
 	if (nj->config.stop_if_lost)
 	{
 		park_lost(nj);
@@ -108,7 +114,6 @@ part_lost(NotionJob *nj, int part)
 static void
 page_seen(NotionJob *nj, int checked)
 {
-	nj->parts[checked].seen = true;
 	nj->source_seen = false;
 	if (nj->suspect > 0)
 	{
@@ -118,8 +123,10 @@ page_seen(NotionJob *nj, int checked)
 	}
 	else if (nj->looking)
 	{
-		/* only the block is gone */
+		/* it was only the block, if that is gone still */
 		nj->looking = false;
+		nj->seen_part = checked;
+		nj->seen_call = nj->calls;
 		nj->state = NOTION_WORK;
 	}
 	else if (!nj->relisted)

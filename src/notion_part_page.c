@@ -205,7 +205,10 @@ create_response(NotionJob *nj, NotionAnswer answer)
 	nj->state = answer == NOTION_GONE ? NOTION_CHECK : NOTION_WORK;
 }
 
-/* Is there anything in it, ours or the reader's? */
+/*
+ * Is there anything in it, ours or the reader's?  What is in the trash there is
+ * so with the page around it, and comes back with it.
+ */
 static void
 look_response(NotionJob *nj)
 {
@@ -213,15 +216,10 @@ look_response(NotionJob *nj)
 
 	if (results == NULL)
 		return;
-	nj->state = NOTION_PART_TRASH;
-	for (int i = 0; i < rmsync_json_array_length(results); i++)
-	{
-		if (rmsync_json_get_bool(rmsync_json_element(results, i), "in_trash",
-								 false))
-			continue;
+	if (rmsync_json_array_length(results) > 0)
 		nj->parts[nj->tidying].done = true;
-		nj->state = NOTION_WORK;
-	}
+	else
+		nj->state = NOTION_PART_TRASH;
 }
 
 static void
@@ -237,7 +235,13 @@ tidy_response(NotionJob *nj, NotionAnswer answer)
 		nj->state = NOTION_CHECK;
 	}
 	else if (answer == NOTION_GONE)
-		rmsync_notion_drop_part(nj, nj->tidying);
+	{
+		/* with the notebook's page it would come back */
+		if (part->looked || !rmsync_notion_look_first(nj, NULL))
+			rmsync_notion_drop_part(nj, nj->tidying);
+		else
+			part->looked = true;
+	}
 	else if (answer != NOTION_DONE)
 		part->done = true;
 	else if (state == NOTION_PART_LOOK)

@@ -11,7 +11,8 @@
  * is to be looked at, the data source is asked for what was edited since the
  * last time.  Rows of notion-todos say themselves whether they are done; of
  * pages of notebooks the children are listed, for nobody can ask for edited
- * blocks.
+ * blocks.  At last the parts of large notebooks are asked, which no query shows
+ * (notion_poll_part.c).
  *
  * Nothing is decided here: what was read goes to rmsync.take_remote(), which
  * knows what both sides agreed on, and queues what is lost for a job that can
@@ -25,7 +26,8 @@
  * State between jobs:
  *	{"watermark": what was edited before, and some minutes later, is to be read
  *	again; "from", "cursor", "max", "began": of a look that goes on, "resume":
- *	begin at the watermark itself, "skip": or a minute after it}
+ *	begin at the watermark itself, "skip": or a minute after it; "parts", "part":
+ *	see there}
  *
  * An edit shows in a query up to two minutes late, and then among others of its
  * time.  So a query begins so much before the watermark (rmsync.poll_input),
@@ -54,6 +56,7 @@ typedef struct NotionPoll
 	int nmarks;
 	int mark;	   /* the one under way */
 	bool query;	   /* ask the data source, too */
+	bool queried;  /* that is done; what is left are parts */
 	bool ended;	   /* nothing is left to be read */
 	bool finished; /* the last report is made */
 	int requests;
@@ -68,6 +71,7 @@ typedef struct NotionPoll
 	bool cut_off; /* Notion gives no more for this filter */
 	bool resumed; /* the query begins at the watermark itself */
 	bool skip;	  /* the next one begins a minute later */
+	NotionPollParts *parts;
 
 	/* pages whose children are to be listed */
 	List *pages;	  /* char * */
@@ -134,6 +138,9 @@ rmsync_notion_poll_begin(NotionJob *nj)
 	poll->began = rmsync_json_get_string(state, "began", NULL);
 	if (poll->began == NULL)
 		poll->began = rmsync_json_get_string(poll->input, "began", NULL);
+	poll->parts =
+		rmsync_notion_poll_parts(nj, poll->input, state, &poll->queried);
+	poll->ended = poll->queried && rmsync_notion_poll_part(poll->parts) == NULL;
 }
 
 static void
@@ -158,6 +165,7 @@ add_state(NotionPoll *poll, StringInfo buf)
 	}
 	if ((poll->cursor != NULL || poll->cut_off) && poll->began != NULL)
 		rmsync_json_field(buf, "began", poll->began);
+	rmsync_notion_poll_parts_state(poll->parts, poll->queried, buf);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -368,7 +376,10 @@ next_request(NotionJob *nj, RmsyncHttpRequest *request)
 	}
 	if (!poll->query || poll->ended || poll->requests >= MAX_REQUESTS)
 		return false;
-	query_request(nj, request);
+	if (poll->queried)
+		rmsync_notion_poll_part_request(nj, poll->parts, request);
+	else
+		query_request(nj, request);
 	return true;
 }
 
@@ -407,16 +418,6 @@ rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
 
 /* ---- answers ---- */
 
-/* Copies the next cursor, NULL if this was the last part of a list. */
-static char *
-reply_cursor(NotionJob *nj)
-{
-	if (!rmsync_json_get_bool(nj->reply, "has_more", false))
-		return NULL;
-	return rmsync_notion_keep(nj, rmsync_json_get_string(nj->reply,
-														 "next_cursor", NULL));
-}
-
 /*
  * The query goes on at the next cursor, or has come to its end.  Where Notion
  * gives no more rows for one filter, the next job begins with the last of them;
@@ -438,7 +439,27 @@ query_part_done(NotionJob *nj)
 	if (!poll->cut_off && poll->max != NULL && poll->began != NULL &&
 		strcmp(poll->began, poll->max) < 0)
 		poll->watermark = poll->began;
-	poll->ended = true;
+	poll->queried = !poll->cut_off;
+	poll->ended = poll->cut_off || rmsync_notion_poll_part(poll->parts) == NULL;
+}
+
+/* A part was listed, or need not be, or could not. */
+static void
+part_done(NotionPoll *poll, bool read)
+{
+	rmsync_notion_poll_part_done(poll->parts, read);
+	poll->ended = rmsync_notion_poll_part(poll->parts) == NULL;
+}
+
+static void
+part_answer(NotionJob *nj)
+{
+	NotionPoll *poll = nj->poll;
+
+	if (rmsync_notion_poll_part_says(nj, poll->parts, nj->reply))
+		list_page(nj, rmsync_notion_poll_part(poll->parts));
+	else
+		part_done(poll, true);
 }
 
 static void
@@ -466,7 +487,7 @@ query_answer(NotionJob *nj)
 				 !rmsync_json_get_bool(page, "in_trash", false))
 			list_page(nj, id);
 	}
-	poll->next_cursor = reply_cursor(nj);
+	poll->next_cursor = rmsync_notion_reply_cursor(nj);
 	cut = rmsync_json_get_string(nj->reply, "request_status", "type", NULL);
 	poll->cut_off = cut != NULL && strcmp(cut, "incomplete") == 0;
 	if (poll->pages == NIL)
@@ -474,13 +495,17 @@ query_answer(NotionJob *nj)
 }
 
 static void
-children_done(NotionJob *nj)
+children_done(NotionJob *nj, bool read)
 {
 	NotionPoll *poll = nj->poll;
 
 	poll->children = NULL;
 	poll->pages = list_delete_first(poll->pages);
-	if (poll->pages == NIL && !poll->marked_page)
+	if (poll->pages != NIL || poll->marked_page)
+		return;
+	if (poll->queried)
+		part_done(poll, read);
+	else
 		query_part_done(nj);
 }
 
@@ -494,9 +519,9 @@ children_answer(NotionJob *nj)
 		return;
 	for (int i = 0; i < rmsync_json_array_length(results); i++)
 		add_found(nj, rmsync_json_element(results, i), false);
-	poll->children = reply_cursor(nj);
+	poll->children = rmsync_notion_reply_cursor(nj);
 	if (poll->children == NULL)
-		children_done(nj);
+		children_done(nj, true);
 }
 
 /* An object that somebody named, or its absence. */
@@ -524,9 +549,11 @@ refused(NotionJob *nj)
 	NotionPoll *poll = nj->poll;
 
 	if (poll->pages != NIL)
-		children_done(nj);
+		children_done(nj, false);
 	else if (poll->mark < poll->nmarks)
 		mark_done(poll);
+	else if (poll->queried)
+		part_done(poll, false);
 	else
 	{
 		/* a cursor may have become invalid: from the watermark next time */
@@ -563,6 +590,8 @@ rmsync_notion_poll_response(NotionJob *nj, const RmsyncHttpResponse *response)
 		refused(nj);
 	else if (poll->pages != NIL)
 		children_answer(nj);
+	else if (poll->queried)
+		part_answer(nj);
 	else
 		query_answer(nj);
 }

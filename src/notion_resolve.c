@@ -367,17 +367,36 @@ listed(NotionJob *nj)
 		rmsync_notion_stop_unknown(nj, nj->config.append_delay);
 }
 
-/* Only live blocks are listed, unless what they stand in is in the trash. */
+/*
+ * Only live blocks are listed.  Where all are in the trash, they are so with
+ * the page around them, and come back with it: they are not missing.
+ */
 static bool
-lists_trash(Jsonb *results)
+all_in_trash(Jsonb *results)
 {
-	for (int i = 0; i < rmsync_json_array_length(results); i++)
+	int n = rmsync_json_array_length(results);
+
+	for (int i = 0; i < n; i++)
 	{
-		if (rmsync_json_get_bool(rmsync_json_element(results, i), "in_trash",
-								 false))
-			return true;
+		if (!rmsync_json_get_bool(rmsync_json_element(results, i), "in_trash",
+								  false))
+			return false;
 	}
-	return false;
+	return n > 0;
+}
+
+/* What is to be listed is not there, or nobody knows. */
+static void
+list_failed(NotionJob *nj, bool gone)
+{
+	if (!gone || nj->listing == 0 || !nj->parts[nj->listing].candidate)
+	{
+		/* a part may be in the trash with the notebook's page, and come back */
+		nj->suspect = nj->listing;
+		nj->state = NOTION_CHECK;
+	}
+	else if (!rmsync_notion_next_listing(nj)) /* it was none of ours */
+		listed(nj);
 }
 
 static void
@@ -386,27 +405,17 @@ list_response(NotionJob *nj, NotionAnswer answer)
 	Jsonb *results = NULL;
 	char *cursor;
 
-	if (answer == NOTION_DONE)
-	{
-		results = rmsync_notion_reply_list(nj, "results");
-		if (results == NULL)
-			return;
-		if (lists_trash(results))
-			answer = NOTION_GONE;
-	}
-	if (answer == NOTION_GONE && nj->listing > 0 &&
-		nj->parts[nj->listing].candidate)
-	{
-		/* it was none of ours */
-		if (!rmsync_notion_next_listing(nj))
-			listed(nj);
-		return;
-	}
 	if (answer != NOTION_DONE)
 	{
-		/* a part may be in the trash with the notebook's page, and come back */
-		nj->suspect = nj->listing;
-		nj->state = NOTION_CHECK;
+		list_failed(nj, answer == NOTION_GONE);
+		return;
+	}
+	results = rmsync_notion_reply_list(nj, "results");
+	if (results == NULL)
+		return;
+	if (all_in_trash(results))
+	{
+		list_failed(nj, true);
 		return;
 	}
 	for (int i = 0; i < rmsync_json_array_length(results); i++)

@@ -41,7 +41,8 @@
  *	notion_probe.c		testing a connection (notion_probe.h, notion_talk.h)
  *	notion_search.c		what the token can see
  *	notion_create.c		making a database
- *	notion_poll.c		reading ticks back
+ *	notion_poll.c		reading ticks back ...
+ *	notion_poll_part.c	... in large notebooks
  *	notion_done.c		what they say
  *
  * Memory: handlers run in a context that lives for one step (from one call of
@@ -141,6 +142,8 @@ extern char *rmsync_notion_valid_id(char *id);
  * elements has no id.
  */
 extern Jsonb *rmsync_notion_reply_list(NotionJob *nj, const char *name);
+/* Copies where the list of the reply goes on, for the job; NULL = it ends. */
+extern char *rmsync_notion_reply_cursor(NotionJob *nj);
 
 /* Copies that stay for the job. */
 extern char *rmsync_notion_keep(NotionJob *nj, const char *text);
@@ -256,6 +259,31 @@ extern bool rmsync_notion_poll_next(NotionJob *nj, RmsyncHttpRequest *request,
 									RmsyncStep *step);
 extern void rmsync_notion_poll_response(NotionJob *nj,
 										const RmsyncHttpResponse *response);
+
+/* ---- notion_poll_part.c ---- */
+
+/*
+ * The parts that are to be asked, as rmsync.poll_input() says, and how far
+ * that went: "*going_on", if a look ended among them.  In the current context.
+ */
+typedef struct NotionPollParts NotionPollParts;
+extern NotionPollParts *rmsync_notion_poll_parts(NotionJob *nj, Jsonb *input,
+												 Jsonb *state, bool *going_on);
+
+/* Id of the next one; NULL if that was all. */
+extern const char *rmsync_notion_poll_part(const NotionPollParts *parts);
+
+/* Asks it; it has answered: must it be listed?  It was, or need not be. */
+extern void rmsync_notion_poll_part_request(NotionJob *nj,
+											const NotionPollParts *parts,
+											RmsyncHttpRequest *request);
+extern bool rmsync_notion_poll_part_says(NotionJob *nj, NotionPollParts *parts,
+										 Jsonb *page);
+extern void rmsync_notion_poll_part_done(NotionPollParts *parts, bool read);
+
+/* Appends members of the state. */
+extern void rmsync_notion_poll_parts_state(const NotionPollParts *parts,
+										   bool going_on, StringInfo buf);
 
 /* ---- notion_imagine.c ---- */
 

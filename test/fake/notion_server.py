@@ -255,6 +255,9 @@ class Server:
             raise Drop("hang")
         rule = self.faults.pick(False, *args, request.body)
         reply, call = self.answer(request, rule)
+        if request.method == "GET" and request.path.startswith("/v1/pages/") \
+                and reply.status == 200 and TRASH.search(reply.body):
+            request.entry["about"] = ["in trash"]
         await self.deliver(writer, request, reply, call, rule, keep)
         return keep
 
@@ -563,7 +566,8 @@ TRASH = re.compile(rb'"in_trash": *true')
 
 def about(request):
     """What it makes or looks for, for judges: markers, the parent page; or
-    that it puts a page into the trash."""
+    that it puts a page into the trash.  (Of a page that was read it says
+    whether it was there.)"""
     if request.method == "POST":
         pattern = ABOUT_PAGE
     elif request.path.endswith("/children"):

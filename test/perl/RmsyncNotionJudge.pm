@@ -470,11 +470,16 @@ sub _adds
 	return [ $what, $what ];
 }
 
-# Did this request look at such a place, or take it away?
+# Did this request look at such a place, or take it away?  Of a write that was not
+# read nobody knows what it was: the next one to that place is another one if a
+# page was asked for in between, and found in the trash with all that is in it.
 sub _settles
 {
-	my ($entry, $place) = @_;
+	my ($entry, $place, $what) = @_;
 	my $told = defined $entry->{status} && !$silent{ $entry->{fault} // '' };
+
+	return 1
+	  if $told && $entry->{method} eq 'GET' && $place eq $what && ($entry->{about}[0] // '') eq 'in trash';
 
 	# a list of what the place stands in shows that nothing is below it
 	return
@@ -516,7 +521,7 @@ sub blind_resends
 			$open->{$what} = [ $where, "$entry->{fault} of arrival $entry->{n}" ] if $lost;
 		}
 		$unknown++ if @adds && $lost;
-		delete @$open{ grep { _settles($entry, $open->{$_}[0]) } keys %$open } if !@adds && %$open;
+		delete @$open{ grep { _settles($entry, $open->{$_}[0], $_) } keys %$open } if !@adds && %$open;
 	}
 	return ($unknown, @problems);
 }

@@ -777,10 +777,8 @@ sub settle_in
 	$config{page_title} = $self->one_of('{title}', '📄 {title}', '{n}. {title}', 'A page') if $self->chance(40);
 	$config{layout} = 'compact' if $self->chance(15);
 	$config{lost_page} = 'stop' if $self->chance(30);
-	# with "stop", toggles may stand in parts twice: see "Known to be missing"
-	$config{split_pages} = 3 if $self->{seed} % 3 == 1 && !$config{lost_page};
-	# ticks in a part are not read back: see "Known to be missing"
-	$config{two_way} = JSON::PP::true if $config{todos} eq 'blocks' && $self->chance(60) && !$config{split_pages};
+	$config{split_pages} = 3 if $self->{seed} % 3 == 1;
+	$config{two_way} = JSON::PP::true if $config{todos} eq 'blocks' && $self->chance(60);
 	$self->{two_way}{"$user, notion"} = 1 if $config{two_way};
 	$self->{stop}{$user} = 1 if ($config{lost_page} // '') eq 'stop';
 	$self->connect($user, %config);

@@ -69,7 +69,7 @@ SELECT rmsync.polls_due(600) = ARRAY[:lane::bigint] AS due;
 SELECT rmsync.polls_due(600) IS NULL AS not_again;
 SELECT user_id, target_name, item_type, priority, forced, status, trigger_source FROM rmsync.sync_queue;
 SELECT poll_at BETWEEN now() + '500 s' AND now() + '700 s' AS later FROM rmsync.integration_configs WHERE id = :lane;
-SELECT rmsync.poll_input(:lane, true) - '{since,began}'::text[] AS input;
+SELECT rmsync.poll_input(:lane, true) - '{since,began,settled}'::text[] AS input;
 -- it is no item, and is given up by nobody
 SELECT rmsync_stats(1) -> 'type_counts' AS types, rmsync_status('notion-todos', 1) #>> '{stats,pending}' AS pending;
 UPDATE rmsync.integration_configs SET fail_streak = 1 WHERE id = :lane;
@@ -239,6 +239,43 @@ SELECT test.take(:'tick', '{"end": true}');
 SELECT completed FROM todos WHERE id = :one;
 SELECT poll_error FROM rmsync.integration_configs WHERE id = :lane;
 ALTER TABLE todos RENAME changed_at TO updated_at;
+
+--
+-- A notebook in three parts: the pages in which its to-dos stand, and no others
+--
+DELETE FROM rmsync.sync_queue;
+DELETE FROM rmsync.remote_changes;
+SELECT id AS parts FROM rmsync.integration_configs WHERE user_id = 2 \gset
+UPDATE rmsync.integration_configs SET two_way = true WHERE id = :parts;
+INSERT INTO rmsync.sync_records (user_id, target_name, lane_id, status, item_type, item_id, notebook_uuid, external_id, metadata_json)
+SELECT 2, 'notion', :parts, 'success', v.* FROM (VALUES
+	('notebook_metadata', 'n-1', NULL, 'part-0', '{"parts": [{"n": 1}, {"id": "part-1", "n": 2}, {"id": "part-2", "n": 2}]}'::jsonb),
+	('page_text', 'p-1', 'n-1', 'toggle-1', '{"notion_page_id": "part-0"}'),
+	('highlight', 'h-2', 'n-1', 'callout-2', '{"notion_page_id": "part-1"}'),
+	('page_text', 'p-2', 'n-1', 'toggle-2', '{"notion_page_id": "part-1"}'),
+	('todo', 't-1', 'n-1', 'box-1', '{"notion_page_id": "part-2"}')) v;
+INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind, at) VALUES
+	(2, 'notion', 'part-0', 'page.content_updated', now() - interval '4 s'), (2, 'notion', 'part-1', 'page.content_updated', now() - interval '3 s'),
+	(2, 'notion', 'part-1', 'page.deleted', now() - interval '2 s'), (2, 'notion', 'part-2', 'page.content_updated', now() - interval '1 s');
+SELECT rmsync.poll_input(:parts, true) -> 'parts' AS parts, rmsync.poll_input(:parts, true) -> 'pages' AS pages, rmsync.poll_input(:parts, false) -> 'parts' AS told;
+SELECT jsonb_array_elements(rmsync.poll_input(:parts, false) -> 'marks') AS mark;
+CREATE FUNCTION test.look(lost jsonb) RETURNS int LANGUAGE sql AS $$
+	SELECT rmsync.take_remote(c.id, c.config_epoch, jsonb_build_object('since', clock_timestamp(), 'found', '[]'::jsonb,
+		'seen', '["part-0", "part-1", "part-2"]'::jsonb, 'lost', lost, 'end', true), 600) FROM rmsync.integration_configs c WHERE c.user_id = 2
+$$;
+-- one that is gone is found by who delivers what stands in it, unless that waits already
+SELECT test.look('["part-1"]');
+SELECT item_type, item_id, notebook_uuid, forced, trigger_source FROM rmsync.sync_queue;
+SELECT count(*) FROM rmsync.remote_changes;
+UPDATE rmsync.sync_queue SET error_code = 'page_lost', run_at = now() + interval '1 hour', forced = false;
+INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind) VALUES (2, 'notion', 'part-1', 'page.deleted');
+SELECT test.look('["part-1"]');
+SELECT item_id, forced, run_at > now() AS waits FROM rmsync.sync_queue;
+INSERT INTO rmsync.remote_changes (user_id, target_name, external_id, kind) VALUES (2, 'notion', 'part-1', 'page.undeleted');
+SELECT test.look('[]');
+SELECT item_id, forced, run_at > now() AS waits FROM rmsync.sync_queue;
+DELETE FROM rmsync.sync_queue;
+
 -- not attached
 SELECT rmsync_detach() IS NOT NULL AS detached;
 SELECT rmsync.host_set_completed(1, :'one', true, false), test.take('[{"id": "row-first", "ticked": false}]');
