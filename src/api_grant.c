@@ -6,10 +6,10 @@
  * Called by the functions that make connections (rmsync_connect, rmsync_adopt)
  * and by the one that takes tokens (rmsync_oauth_store).
  *
- * An application knows a grant by the tokens it has seen: those that the
- *service gave it, and those it made connections with.  Some are long dead, as
- *we renew them and do not tell.  Digests of them are kept with the grant; the
- *tokens must never be, nor stand in a configuration besides.
+ * An application knows a grant by the tokens it has seen: those it was given by
+ * the service, and those it made connections with.  Some are long dead, as we
+ * renew them and do not tell.  Digests of them are kept with the grant; the
+ * tokens must never be, nor stand in a configuration besides.
  *
  *-------------------------------------------------------------------------
  */

@@ -203,6 +203,7 @@ adopt_page(NotionJob *nj, List *found)
 	nj->maker = rmsync_notion_keep(nj, creator);
 	if (nj->kind->type == RMSYNC_NOTEBOOK)
 	{
+		nj->found = !nj->adopting;
 		/* with an intent the page is one without content: nothing to adopt */
 		nj->adopted = nj->notebook->ledger.intent == NULL || nj->adopting;
 		nj->order_known = !nj->adopted;

@@ -415,6 +415,7 @@ typedef struct NotionJob
 
 	/* the notebook */
 	bool		created;		/* its page was created in this job */
+	bool		found;			/* it was found in this job, by a query */
 	const char *bot;			/* who created it: Notion's id of ourselves; ""
 								 * = not known, NULL = not looked for */
 	bool		rediscovered;

@@ -80,13 +80,16 @@ static void
 page_lost(NotionJob *nj)
 {
 	nj->source_seen = nj->looking = false;
-	if (nj->config.stop_if_lost)
+
+	/* a query shows for a while what is in the trash: it is not the user's loss */
+	if (nj->config.stop_if_lost && !nj->found)
 	{
 		park_lost(nj);
 		return;
 	}
 
 	/* the user has thrown the page away; what the source has comes back */
+	nj->found = false;
 	nj->losses++;
 	nj->lost_id = nj->notebook->ledger.external_id;
 	rmsync_notion_add_lost(nj, nj->lost_id);

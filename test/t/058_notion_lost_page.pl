@@ -363,6 +363,17 @@ $t->connect($book->{user}, data_source_id => $third->{data_source_id});
 $t->settled('chosen', user => $book->{user});
 is($t->sql("SELECT count(*) FROM rmsync.sync_records WHERE user_id = $book->{user} AND status = 'success'"), 10, 'and it goes on');
 
+# A notebook is deleted and comes back while a query still shows its page.
+($book, $other) = fresh(lost_page => 'stop');
+$t->notion({ cmd => 'set', query_lag => 600 });
+$t->sql("UPDATE notebooks SET deleted = true WHERE id = $book->{id}");
+$t->settled('deleted', user => $book->{user});
+$t->sql("UPDATE notebooks SET deleted = false WHERE id = $book->{id}");
+$t->settled('deleted, and back at once', user => $book->{user});
+is(told($book), 0, 'deleted, and back at once: its page is nothing that was lost');
+$t->notion({ cmd => 'set', query_lag => 0 });
+$t->equal('deleted, and back at once', $book->{user});
+
 # The database itself: in the trash, unshared, gone.
 foreach my $lose (qw(trash unshare purge))
 {
