@@ -258,7 +258,10 @@ rmsync_engine_lost(EngineJob *ejob)
 	}
 }
 
-/* Pages of a job whose objects have changed; returns how many. */
+/*
+ * Pages of a job whose objects have changed, or are gone for longer; returns how
+ * many.
+ */
 static int
 changed_pages(const EngineJob *ejob, const char **ids)
 {
@@ -272,13 +275,25 @@ changed_pages(const EngineJob *ejob, const char **ids)
 		RmsyncItem *item = job->items[i];
 		const char *now = item->ledger.exists ? item->ledger.external_id : NULL;
 
-		if (item->type != RMSYNC_PAGE || (now == NULL && item->present) ||
+		if (item->type != RMSYNC_PAGE ||
+			(now == NULL && item->present && item->ready) ||
 			(now == NULL && item->recorded_id == NULL) ||
 			(now != NULL && item->recorded_id != NULL &&
 			 strcmp(now, item->recorded_id) == 0))
 			continue;
 		if (ids != NULL)
 			ids[n] = item->id;
+		n++;
+	}
+	for (int i = 0; i < job->nsiblings; i++)
+	{
+		const RmsyncSibling *s = &job->siblings[i];
+
+		/* one that is ready gets another object soon */
+		if (!s->lost || s->type != RMSYNC_PAGE || s->ready)
+			continue;
+		if (ids != NULL)
+			ids[n] = s->id;
 		n++;
 	}
 	return n;

@@ -503,7 +503,7 @@ sub _settles
 sub blind_resends
 {
 	my ($self, @arrivals) = @_;
-	my %open;
+	my (%open, %trashed);
 	my $unknown = 0;
 	my @problems;
 
@@ -512,13 +512,17 @@ sub blind_resends
 		my $open = $open{ $entry->{user} // '?' } //= {};
 		my @adds = _adds($entry);
 		my $lost = $silent{ $entry->{fault} // '' };
+		$trashed{$1} = $entry->{n}
+		  if $entry->{path} =~ m{^/v1/pages/(.+)$} && $entry->{method} eq 'GET' && !$lost && ($entry->{about}[0] // '') eq 'in trash';
 		foreach my $add (@adds)
 		{
 			my ($what, $where) = @$add;
 			my $before = delete $open->{$what};
+			# with the page that was found in the trash it is out of the way
+			undef $before if $before && $where ne $before->[0] && ($trashed{ $before->[0] } // 0) > $before->[2];
 			push @problems, "$what by $entry->{method} $entry->{path} of $entry->{user}, arrival $entry->{n}, after $before->[1]"
 			  if $before;
-			$open->{$what} = [ $where, "$entry->{fault} of arrival $entry->{n}" ] if $lost;
+			$open->{$what} = [ $where, "$entry->{fault} of arrival $entry->{n}", $entry->{n} ] if $lost;
 		}
 		$unknown++ if @adds && $lost;
 		delete @$open{ grep { _settles($entry, $open->{$_}[0], $_) } keys %$open } if !@adds && %$open;

@@ -81,6 +81,11 @@ scenario('the notebook is renamed', 1, undef,
 scenario('pages change places', 1, undef, sub { $t->arrange($book, reverse @pages) }, links => 1);
 scenario('a to-do is unknown to any page', 1, undef,
 	sub { $t->sql("UPDATE todos SET page_id = NULL, page_number = NULL WHERE text = 'one more'") }, links => 1);
+scenario('a page is blank for a while', 1, undef,
+	sub { $t->sql("UPDATE pages SET ocr_status = 'pending_quota', ocr_text = '' WHERE id = $pages[1]") }, links => 1);
+$t->notion({ cmd => 'trash', id => $t->page_of($book)->{id} });
+scenario('and then all is made anew: its links go', 1, undef, sub { $t->edit_page($pages[0], 'page 1, edited') }, links => 1);
+scenario('until it is read', 1, undef, sub { $t->edit_page($pages[1], 'page 2, read again') }, links => 1);
 scenario('the notebook is deleted', 1, undef, sub { $t->sql("UPDATE notebooks SET deleted = true WHERE id = $book->{id}") });
 scenario('and restored', 1, undef, sub { $t->sql("UPDATE notebooks SET deleted = false WHERE id = $book->{id}") }, links => 1);
 
