@@ -259,8 +259,8 @@ rmsync_engine_lost(EngineJob *ejob)
 }
 
 /*
- * Pages of a job whose objects have changed, or are gone for longer; returns how
- * many.
+ * Pages of a job whose objects have changed, or are gone for longer.  Returns
+ * how many.
  */
 static int
 changed_pages(const EngineJob *ejob, const char **ids)
