@@ -43,8 +43,15 @@ sub quiet
 	push @open, $self->not_looked($list);
 	push @open, map { "user $_->{user_id}: $_->{state}, $_->{state_reason}" }
 	  @{ $self->rows("SELECT * FROM rmsync.integration_configs WHERE user_id IN ($list) AND state <> 'active'") };
-	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" }
-	  @{ $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)") };
+	# a look may be due at any moment, but does not stay
+	my $queued;
+	foreach (1 .. 600)
+	{
+		$queued = $self->rows("SELECT * FROM rmsync.sync_queue WHERE user_id IN ($list)");
+		last unless grep { $_->{item_type} eq 'remote_poll' } @$queued;
+		usleep(50_000);
+	}
+	push @open, map { "$_->{item_type} $_->{item_id} of user $_->{user_id}: $_->{status} $_->{error_code} $_->{error_message}" } @$queued;
 	return @open;
 }
 
