@@ -76,17 +76,6 @@ rmsync_item_settled(const RmsyncTarget *target, const RmsyncLaneInfo *lane,
 	return true;
 }
 
-static bool
-all_decided(const RmsyncJob *job)
-{
-	for (int i = 0; i < job->nitems; i++)
-	{
-		if (job->items[i]->outcome == RMSYNC_OUT_NONE)
-			return false;
-	}
-	return true;
-}
-
 /*
  * Called by the transport; must not throw.  Only the strings of the response
  * outlive this call.
@@ -307,7 +296,7 @@ start_job(RmsyncEngine *engine, EngineJob *ejob)
 	for (int i = 0; i < job->nitems; i++)
 		(void) rmsync_item_settled(lane->lease->target, job->lane, job->items[i]);
 	MemoryContextSwitchTo(old);
-	if (all_decided(job))
+	if (rmsync_job_decided(job))
 	{
 		end_job(engine, ejob);
 		return;

@@ -169,17 +169,6 @@ record_report(RmsyncEngine *engine, EngineJob *ejob, int64 now_us)
 	rmsync_engine_polls(engine, now_us, &engine->others);
 }
 
-static bool
-all_decided(const RmsyncJob *job)
-{
-	for (int i = 0; i < job->nitems; i++)
-	{
-		if (job->items[i]->outcome == RMSYNC_OUT_NONE)
-			return false;
-	}
-	return true;
-}
-
 /*
  * The entry of a notebook that has no queue row.  If its object is not as
  * wanted yet and no other row would bring the job back, it gets one: what its
@@ -196,7 +185,7 @@ record_notebook(EngineJob *ejob, bool ended)
 	write_ledger(ejob, notebook);
 	if (notebook->present && notebook->ledger.exists &&
 		notebook->ledger.external_id != NULL && !notebook->ledger.success &&
-		(ended || all_decided(job)))
+		(ended || rmsync_job_decided(job)))
 		rmsync_store_queue_notebook(job->lane, notebook->id);
 }
 

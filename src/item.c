@@ -98,6 +98,17 @@ rmsync_job_is_poll(const RmsyncJob *job)
 	return job->nitems == 1 && job->items[0]->type == RMSYNC_POLL;
 }
 
+bool
+rmsync_job_decided(const RmsyncJob *job)
+{
+	for (int i = 0; i < job->nitems; i++)
+	{
+		if (job->items[i]->outcome == RMSYNC_OUT_NONE)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Stops a job: its undecided items get the consequence of "scope".
  *

@@ -268,6 +268,9 @@ extern void rmsync_job_match(RmsyncJob *job);
 /* Is the job a look at the target? */
 extern bool rmsync_job_is_poll(const RmsyncJob *job);
 
+/* Have all its items an outcome? */
+extern bool rmsync_job_decided(const RmsyncJob *job);
+
 /*
  * Stops the job: the undecided items get the consequence of "scope".
  * "message" is copied into the job's context; may be NULL.

@@ -37,6 +37,9 @@ typedef struct RmsyncPlan
 extern uint64 rmsync_plan_run(RmsyncPlan *plan, Datum *values,
 							  const char *nulls, int expected);
 
+/* Sets parameter "i" (from 0) to a text, or to a null if that is NULL. */
+extern void rmsync_plan_text(Datum *values, char *nulls, int i, const char *text);
+
 /* Columns of SPI_tuptable, copied into "cxt"; NULL / dflt for SQL NULL. */
 extern char *rmsync_spi_text(MemoryContext cxt, uint64 row, int col);
 extern int64 rmsync_spi_int64(uint64 row, int col, int64 dflt);

@@ -40,15 +40,6 @@ text_array(const char **texts, int n)
 											  TYPALIGN_INT));
 }
 
-static void
-set_text(Datum *values, char *nulls, int i, const char *text)
-{
-	if (text != NULL)
-		values[i] = CStringGetTextDatum(text);
-	else
-		nulls[i] = 'n';
-}
-
 char *
 rmsync_store_oauth_grant(int64 user_id, const char *target_name,
 						 const RmsyncGrant *grant)
@@ -64,12 +55,12 @@ rmsync_store_oauth_grant(int64 user_id, const char *target_name,
 	char nulls[11] = "          ";
 
 	values[0] = Int64GetDatum(user_id);
-	set_text(values, nulls, 1, target_name);
-	set_text(values, nulls, 2, grant->service);
-	set_text(values, nulls, 3, grant->external_id);
-	set_text(values, nulls, 4, grant->workspace_id);
-	set_text(values, nulls, 5, grant->access);
-	set_text(values, nulls, 6, grant->refresh);
+	rmsync_plan_text(values, nulls, 1, target_name);
+	rmsync_plan_text(values, nulls, 2, grant->service);
+	rmsync_plan_text(values, nulls, 3, grant->external_id);
+	rmsync_plan_text(values, nulls, 4, grant->workspace_id);
+	rmsync_plan_text(values, nulls, 5, grant->access);
+	rmsync_plan_text(values, nulls, 6, grant->refresh);
 	values[7] = text_array(grant->named, grant->nnamed);
 	values[8] = text_array(grant->joining, grant->njoining);
 	values[9] = text_array(grant->configs, grant->njoining);
@@ -127,10 +118,10 @@ rmsync_store_oauth_choose(int64 user_id, const char *service,
 	char nulls[6] = "     ";
 
 	values[0] = Int64GetDatum(user_id);
-	set_text(values, nulls, 1, service);
-	set_text(values, nulls, 2, target_name);
-	set_text(values, nulls, 3, digest);
-	set_text(values, nulls, 4, external_id);
+	rmsync_plan_text(values, nulls, 1, service);
+	rmsync_plan_text(values, nulls, 2, target_name);
+	rmsync_plan_text(values, nulls, 3, digest);
+	rmsync_plan_text(values, nulls, 4, external_id);
 	if (rmsync_plan_run(&plan, values, nulls, SPI_OK_SELECT) == 0)
 		return 0;
 	return rmsync_spi_int64(0, 1, 0);
@@ -154,8 +145,8 @@ rmsync_store_oauth_renew(int64 grant_id, int64 generation, const char *access,
 
 	values[0] = Int64GetDatum(grant_id);
 	values[1] = Int64GetDatum(generation);
-	set_text(values, nulls, 2, access);
-	set_text(values, nulls, 3, refresh);
+	rmsync_plan_text(values, nulls, 2, access);
+	rmsync_plan_text(values, nulls, 3, refresh);
 	return rmsync_plan_run(&plan, values, nulls, SPI_OK_UPDATE) > 0;
 }
 

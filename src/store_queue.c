@@ -72,6 +72,15 @@ rmsync_plan_run(RmsyncPlan *plan, Datum *values, const char *nulls, int expected
 	return SPI_processed;
 }
 
+void
+rmsync_plan_text(Datum *values, char *nulls, int i, const char *text)
+{
+	if (text != NULL)
+		values[i] = CStringGetTextDatum(text);
+	else
+		nulls[i] = 'n';
+}
+
 char *
 rmsync_spi_text(MemoryContext cxt, uint64 row, int col)
 {

@@ -17,16 +17,6 @@
 
 #include "store.h"
 
-/* A text parameter that may be NULL. */
-static void
-text_param(Datum *values, char *nulls, int i, const char *text)
-{
-	if (text != NULL)
-		values[i] = CStringGetTextDatum(text);
-	else
-		nulls[i] = 'n';
-}
-
 void
 rmsync_store_lost(const RmsyncLaneInfo *lane, const char *notebook_uuid,
 				  RmsyncItemType type, const char *item_id)
@@ -148,8 +138,9 @@ notify(RmsyncPlan *plan, const RmsyncLaneInfo *lane, const char *kind,
 	values[1] = CStringGetTextDatum(lane->target_name);
 	values[2] = CStringGetTextDatum(kind);
 	values[3] = CStringGetTextDatum(message);
-	text_param(values, nulls, 4, item ? rmsync_item_type_name(item->type) : NULL);
-	text_param(values, nulls, 5, item ? item->id : NULL);
+	rmsync_plan_text(values, nulls, 4,
+					 item ? rmsync_item_type_name(item->type) : NULL);
+	rmsync_plan_text(values, nulls, 5, item ? item->id : NULL);
 	values[6] = Int64GetDatum(lane->lane_id);
 	return rmsync_plan_run(plan, values, nulls, SPI_OK_INSERT);
 }
